@@ -1,0 +1,2 @@
+//! The Chamberlain server.
+fn main() {}
