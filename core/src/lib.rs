@@ -22,6 +22,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod codec;
 pub mod id;
 pub mod keys;
+pub mod limits;
+pub mod log;
+pub mod room;
+pub mod site;
 pub mod time;
+pub mod wire;

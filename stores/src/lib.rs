@@ -1,1 +1,13 @@
-//! To be written.
+//! Where things are kept: the five store traits, and what implements them.
+//!
+//! The traits are what `net` knows; which store stands behind them is decided by the root package alone. Every
+//! implementation passes the [`conformance`] suite. An answer of a store is true: what [`LogStore::append`] acknowledged
+//! survives the loss of everything that was not synced.
+#![forbid(unsafe_code)]
+
+mod traits;
+
+pub use traits::{
+    Account, Appended, Conflict, Directory, DirectoryPage, Group, KeyVault, LogStore, Marks, Moved, Pending, PutSecret, Snapshot,
+    SnapshotStore, StoreError, Stores,
+};
