@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::digest::{Digest, Head};
+use super::digest::Head;
 use crate::codec::{self, DecodeError};
 use crate::id::{AccountId, RequestId, Revision};
 use crate::keys::Blob;
@@ -195,11 +195,8 @@ impl<E> Record<E> {
 impl<E: Serialize + Clone> Record<E> {
     /// The stored form.
     pub fn encode(&self) -> RecordBytes {
-        let head = StoredHead {
-            first: self.first,
-            time: self.time,
-            entries: self.entries.iter().map(stored_entry).collect(),
-        };
+        let head =
+            StoredHead { first: self.first, time: self.time, entries: self.entries.iter().map(stored_entry).collect() };
         let head = codec::encode(&head);
         let mut bytes = Vec::with_capacity(head.len() + 64);
         bytes.push(VERSION);

@@ -198,6 +198,15 @@ impl Event {
 
 /// Every kind of event, in the order of [`Event`].
 pub const EVENT_KINDS: [&str; 11] = [
-    "created", "members_added", "members_removed", "role_set", "renamed", "archived", "key_rotated", "message", "edited",
-    "deleted", "unchanged",
+    "created",
+    "members_added",
+    "members_removed",
+    "role_set",
+    "renamed",
+    "archived",
+    "key_rotated",
+    "message",
+    "edited",
+    "deleted",
+    "unchanged",
 ];

@@ -2,10 +2,21 @@
 
 mod command;
 mod content;
+mod decide;
 mod event;
+mod fold;
 mod refused;
+mod requests;
+mod state;
+mod system;
+mod versions;
 
 pub use command::{Command, Content, Outcome, Submit};
 pub use content::{MessageContent, SystemContent, SystemKind};
-pub use event::{Event, History, Role, RoomKind, RoomName};
+pub use decide::{Context, Decision, Draft, DraftBody, Need, Profile, Request, Target, decide};
+pub use event::{EVENT_KINDS, Event, History, InvalidName, NAME_MAX, Role, RoomKind, RoomName};
+pub use fold::{Fold, MalformedSnapshot};
 pub use refused::{Code, CurrentKey, Reason, Refused};
+pub use requests::{Answered, Requests};
+pub use state::{Contradiction, Membership, RoomState};
+pub use system::display_name;

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::AccountChange;
 use crate::id::{AccountId, KeyVersion, RequestId, Revision, RoomId, SiteId};
 use crate::keys::{Blob, Envelope, RoomPublic};
 use crate::limits::Limits;
-use crate::room::{Code, Command, CurrentKey, Event, Outcome, Reason, Role, RoomKind, RoomName};
+use crate::room::{Code, Command, CurrentKey, Event, Outcome, Reason, Role, RoomKind};
 use crate::time::Timestamp;
 
 /// What a client sends.
@@ -318,32 +319,6 @@ pub enum ResetWhy {
     UnknownPosition,
     /// The log is quarantined.
     Quarantined,
-}
-
-/// What happens to an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccountChange {
-    /// It is in a room now.
-    Joined {
-        /// The room.
-        room: RoomId,
-        /// The room's revision that did it.
-        at: Revision,
-        /// What the room is for.
-        kind: RoomKind,
-        /// The channel's name.
-        name: Option<RoomName>,
-        /// The other one in a direct message room.
-        counterpart: Option<AccountId>,
-    },
-    /// It is no longer in a room.
-    Left {
-        /// The room.
-        room: RoomId,
-        /// The room's revision that did it.
-        at: Revision,
-    },
 }
 
 /// A room as a member sees it.

@@ -6,8 +6,9 @@
 
 mod frame;
 
+pub use crate::account::AccountChange;
 pub use frame::{
-    AccountChange, Answer, ClientFrame, Hello, HistoryRange, Item, MemberView, Open, OwnRevision, Query, ResetWhy, RoomView,
+    Answer, ClientFrame, Hello, HistoryRange, Item, MemberView, Open, OwnRevision, Query, ResetWhy, RoomView,
     ServerFrame, VoidWhy, Welcome,
 };
 

@@ -1,0 +1,101 @@
+//! The log of an account: which rooms it is in, from when. A socket learns of a room from it before it learns the room's key.
+//!
+//! Written by the effects of rooms, at least once and in any order between rooms; the fold remembers per room the last
+//! room revision it acted on, also after leaving, so that nothing late resurrects a membership (RACES.md M-27).
+
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AccountId, Revision, RoomId};
+use crate::log::{Head, Record};
+use crate::room::{RoomKind, RoomName};
+
+/// What happens to an account. New kinds are added at the end, and never change: they are what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountChange {
+    /// It is in a room now.
+    Joined {
+        /// The room.
+        room: RoomId,
+        /// The room's revision that did it.
+        at: Revision,
+        /// What the room is for.
+        kind: RoomKind,
+        /// The channel's name then.
+        name: Option<RoomName>,
+        /// The other one in a direct message room.
+        counterpart: Option<AccountId>,
+    },
+    /// It is no longer in a room.
+    Left {
+        /// The room.
+        room: RoomId,
+        /// The room's revision that did it.
+        at: Revision,
+    },
+}
+
+impl AccountChange {
+    /// The room, and the room's revision that did it.
+    pub fn source(&self) -> (RoomId, Revision) {
+        match self {
+            Self::Joined { room, at, .. } | Self::Left { room, at } => (*room, *at),
+        }
+    }
+}
+
+/// The fold of an account's log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountState {
+    head: Head,
+    rooms: BTreeMap<RoomId, Seen>,
+}
+
+/// What the account's log last said about a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    at: Revision,
+    /// The account revision that told of the room, while the account is in it.
+    joined: Option<Revision>,
+}
+
+impl AccountState {
+    /// The last revision folded.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Whether this change is news: later in its room than what was acted on.
+    pub fn is_news(&self, change: &AccountChange) -> bool {
+        let (room, at) = change.source();
+        self.rooms.get(&room).is_none_or(|seen| at > seen.at)
+    }
+
+    /// Folds a record that follows; changes that are no news change nothing. `false` when it does not follow.
+    pub fn apply(&mut self, record: &Record<AccountChange>, after: Head) -> bool {
+        if record.first != self.head.revision.next() {
+            return false;
+        }
+        for item in record.items() {
+            if self.is_news(item.event) {
+                let (room, at) = item.event.source();
+                let joined = matches!(item.event, AccountChange::Joined { .. }).then_some(item.revision);
+                self.rooms.insert(room, Seen { at, joined });
+            }
+        }
+        self.head = after;
+        true
+    }
+
+    /// The rooms it is in.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
+        self.rooms.iter().filter(|(_, seen)| seen.joined.is_some()).map(|(room, _)| *room)
+    }
+
+    /// The account revision that told of this room, while the account is in it.
+    pub fn told(&self, room: RoomId) -> Option<Revision> {
+        self.rooms.get(&room)?.joined
+    }
+}
