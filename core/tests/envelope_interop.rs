@@ -93,7 +93,8 @@ fn another_implementation_opens_what_we_seal_and_seals_what_we_open() {
 /// Runs the script with the question on its standard input.
 fn ask(asked: &Asked) -> Answer {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
-    if !folder.join("node_modules").is_dir() {
+    // The file that npm writes last: a folder without it is an installation that was interrupted.
+    if !folder.join("node_modules/.package-lock.json").is_file() {
         let installed = Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund"])
             .current_dir(&folder)

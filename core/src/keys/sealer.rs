@@ -52,7 +52,7 @@ pub struct Sealer {
 
 impl Sealer {
     /// Encapsulates to `public`, which is the public half of this version of this room; `site` is the room's origin.
-    /// Costs two scalar multiplications and 32 bytes of `rng`.
+    /// Costs three scalar multiplications and 32 bytes of `rng`.
     ///
     /// # Errors
     /// [`InvalidKey`] is not met in practice: a [`RoomPublic`] is a key.
