@@ -1,2 +1,55 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask test`, `tidy`, `soak`, `bench`, `advisories`.
+//!
+//! `test` is what CI runs and what the README promises. A part of it that could not run is a failure, never a skip.
+#![allow(clippy::print_stdout, reason = "a command-line tool speaks on its standard output")]
+
+mod advisories;
+mod bench;
+mod run;
+mod soak;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Chamberlain.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything the README promises: tidy, lints, tests, the end-to-end and browser tests, licences, documentation.
+    Test(test::Args),
+    /// Checks what no reviewer should have to say.
+    Tidy,
+    /// The longer work: more property cases, longer crash loops.
+    Soak(soak::Args),
+    /// Runs the benchmarks and writes their report.
+    Bench(bench::Args),
+    /// Checks the dependencies against the RustSec database. Needs the network.
+    Advisories(advisories::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = run::workspace().and_then(|workspace| match Cli::parse().command {
+        Command::Test(args) => test::main(&workspace, &args),
+        Command::Tidy => tidy::main(&workspace),
+        Command::Soak(args) => soak::main(&workspace, &args),
+        Command::Bench(args) => bench::main(&workspace, &args),
+        Command::Advisories(args) => advisories::main(&workspace, &args),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("\nfailed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

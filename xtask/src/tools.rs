@@ -1,0 +1,179 @@
+//! The programs that the tests need beyond cargo: found, or installed.
+//!
+//! Debian packages are installed only when we are root on a machine with `apt-get`; cargo tools go into `tools` inside the
+//! target folder, so that nothing outside the clone changes. What cannot be installed is an error that says how to.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{Workspace, capture, cargo, run};
+
+/// The series of cargo-deny that `deny.toml` is written for, and the version to install.
+const CARGO_DENY: (&str, &str) = ("cargo-deny 0.20.", "0.20.2");
+
+/// A program that a step of the tests runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tool {
+    /// Licences, sources, duplicate dependencies.
+    CargoDeny,
+    /// Runs the browser client's module and drives the browser.
+    Node,
+    /// The browser of the browser tests.
+    Chromium,
+    /// What every `package-lock.json` of the tree names, in a `node_modules` beside it.
+    NpmPackages,
+}
+
+/// Whether a missing tool may be installed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Install {
+    /// Install it.
+    Missing,
+    /// Only say how.
+    Nothing,
+}
+
+impl Install {
+    /// What `--no-install` says.
+    pub(crate) fn unless(no_install: bool) -> Self {
+        if no_install { Install::Nothing } else { Install::Missing }
+    }
+}
+
+impl Tool {
+    /// The tool's name, for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Tool::CargoDeny => "cargo-deny",
+            Tool::Node => "node and npm",
+            Tool::Chromium => "chromium",
+            Tool::NpmPackages => "npm packages",
+        }
+    }
+
+    /// How a person installs it.
+    fn by_hand(self) -> &'static str {
+        match self {
+            Tool::CargoDeny => "cargo install cargo-deny --locked --version 0.20.2",
+            Tool::Node => "install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)",
+            Tool::Chromium => "install Chromium (Debian: apt-get install chromium) or set CHROMIUM to the path of one",
+            Tool::NpmPackages => "npm ci in each folder that has a package-lock.json",
+        }
+    }
+}
+
+/// Finds a tool, installing it when it is missing and may be. Gives the path of its program.
+pub(crate) fn provide(workspace: &Workspace, tool: Tool, install: Install) -> Result<PathBuf> {
+    if let Some(found) = find(workspace, tool)? {
+        return Ok(found);
+    }
+    if install == Install::Missing {
+        println!("{} is missing: installing it", tool.name());
+        match tool {
+            Tool::CargoDeny => install_cargo_deny(workspace),
+            Tool::Node => install_debian(&["nodejs", "npm"]),
+            Tool::Chromium => install_debian(&["chromium"]),
+            Tool::NpmPackages => install_npm_packages(workspace),
+        }
+        .with_context(|| format!("{} could not be installed; by hand: {}", tool.name(), tool.by_hand()))?;
+    }
+    match find(workspace, tool)? {
+        Some(found) => Ok(found),
+        None => bail!("{} is missing; by hand: {}", tool.name(), tool.by_hand()),
+    }
+}
+
+/// The path of a tool's program, if it is here and usable.
+fn find(workspace: &Workspace, tool: Tool) -> Result<Option<PathBuf>> {
+    Ok(match tool {
+        Tool::CargoDeny => {
+            let own = tools_folder(workspace).join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
+            [Some(own), on_path("cargo-deny")].into_iter().flatten().find(|path| is_our_cargo_deny(path))
+        }
+        Tool::Node => on_path("npm").and(on_path("node")),
+        Tool::Chromium => match std::env::var_os("CHROMIUM") {
+            // A path that somebody set and that is not there is a mistake to tell of, not to work around.
+            Some(path) if Path::new(&path).is_file() => Some(PathBuf::from(path)),
+            Some(path) => bail!("CHROMIUM is set to {}, which is no file", path.display()),
+            None => ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path),
+        },
+        Tool::NpmPackages => {
+            let folders = npm_folders(workspace)?;
+            folders.iter().all(|folder| is_installed(folder)).then(|| workspace.root.clone())
+        }
+    })
+}
+
+fn is_our_cargo_deny(path: &Path) -> bool {
+    path.is_file() && capture(Command::new(path).arg("--version")).is_ok_and(|said| said.starts_with(CARGO_DENY.0))
+}
+
+fn tools_folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("tools")
+}
+
+/// Builds cargo-deny for the least time: it runs for a second or two, and its build is what one waits for. Without its
+/// default features it asks cargo for the crate graph and carries no second one of its own.
+fn install_cargo_deny(workspace: &Workspace) -> Result<()> {
+    let root = tools_folder(workspace);
+    let mut command = Command::new(cargo());
+    // Outside the workspace, so that neither its configuration nor its target folder is taken for this build.
+    command.current_dir(std::env::temp_dir());
+    command.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY.1, "--no-default-features", "--root"]);
+    command.arg(&root).env("CARGO_TARGET_DIR", root.join("build"));
+    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
+    command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+    run(&mut command)?;
+    std::fs::remove_dir_all(root.join("build")).context("removing what cargo-deny was built in")
+}
+
+fn install_debian(packages: &[&str]) -> Result<()> {
+    let Some(apt) = on_path("apt-get") else { bail!("there is no apt-get here") };
+    let id = capture(Command::new("id").arg("-u")).context("asking who we are")?;
+    if id.trim() != "0" {
+        bail!("apt-get needs root");
+    }
+    run(Command::new(&apt).args(["-q", "update"]))?;
+    let mut command = Command::new(&apt);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "install", "--yes", "--no-install-recommends"]);
+    run(command.args(packages))
+}
+
+fn install_npm_packages(workspace: &Workspace) -> Result<()> {
+    for folder in npm_folders(workspace)? {
+        if !is_installed(&folder) {
+            let mut command = Command::new("npm");
+            run(command.current_dir(&folder).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]))?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders of the tree that have a `package-lock.json`.
+fn npm_folders(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let mut command = workspace.command("git");
+    command.args(["ls-files", "--cached", "--others", "--exclude-standard", "--", "package-lock.json"]);
+    let listed = capture(command.arg("*/package-lock.json"))?;
+    let mut folders: Vec<PathBuf> =
+        listed.lines().filter_map(|line| workspace.root.join(line).parent().map(Path::to_path_buf)).collect();
+    folders.sort();
+    folders.dedup();
+    Ok(folders)
+}
+
+/// npm writes its own lock file into `node_modules` last, so one that is no older than ours means a finished install.
+fn is_installed(folder: &Path) -> bool {
+    let modified = |name: &str| std::fs::metadata(folder.join(name)).and_then(|data| data.modified()).ok();
+    match (modified("node_modules/.package-lock.json"), modified("package-lock.json")) {
+        (Some(installed), Some(wanted)) => installed >= wanted,
+        _ => false,
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|path| path.is_file())
+}
