@@ -55,12 +55,12 @@ const WIRING: &str = "net works over any store; only src chooses one";
 pub(crate) const BANS: &[Ban] = &[
     ban("Instant::now", SIMULATED, CLOCK, "take `now` as an argument, or the clock from net::clock"),
     ban("SystemTime::now", SIMULATED, CLOCK, "take the timestamp as an argument, or the clock from net::clock"),
-    ban("thread_rng", SIMULATED, RANDOM, "take the generator as an argument"),
-    ban("rand::rng", SIMULATED, RANDOM, "take the generator as an argument"),
-    ban("rand::random", SIMULATED, RANDOM, "take the generator as an argument"),
-    ban("OsRng", SIMULATED, RANDOM, "take the generator as an argument"),
-    ban("SysRng", SIMULATED, RANDOM, "take the generator as an argument"),
-    ban("getrandom", SIMULATED, RANDOM, "take the generator as an argument"),
+    ban("thread_rng", SIMULATED, RANDOM, "take the bytes as an argument, or from net::entropy"),
+    ban("rand::rng", SIMULATED, RANDOM, "take the bytes as an argument, or from net::entropy"),
+    ban("rand::random", SIMULATED, RANDOM, "take the bytes as an argument, or from net::entropy"),
+    ban("OsRng", SIMULATED, RANDOM, "take the bytes as an argument, or from net::entropy"),
+    ban("SysRng", SIMULATED, RANDOM, "take the bytes as an argument, or from net::entropy"),
+    ban("getrandom", SIMULATED, RANDOM, "take the bytes as an argument, or from net::entropy"),
     ban("thread::spawn", SIMULATED, THREAD, "spawn a task"),
     ban("thread::Builder", SIMULATED, THREAD, "spawn a task"),
     ban("thread::sleep", SIMULATED, THREAD, "tokio::time::sleep in a task, a deadline in a machine"),
@@ -92,11 +92,14 @@ pub(crate) struct Exception {
 }
 
 /// The exceptions to `BANS`.
-pub(crate) const EXCEPTIONS: &[Exception] = &[Exception {
-    file: "net/src/clock.rs",
-    calls: &["Instant::now", "SystemTime::now"],
-    why: "the one place where time enters",
-}];
+pub(crate) const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        file: "net/src/clock.rs",
+        calls: &["Instant::now", "SystemTime::now"],
+        why: "the one place where time enters",
+    },
+    Exception { file: "net/src/entropy.rs", calls: &["SysRng"], why: "the one place where randomness enters" },
+];
 
 const fn ban(call: &'static str, folders: &'static [&'static str], why: &'static str, instead: &'static str) -> Ban {
     Ban { call, folders, why, instead }
