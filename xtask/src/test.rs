@@ -42,7 +42,13 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", what: "format and the rules of the tree", after: &[], tools: &[], act: tidy::main },
     Step { name: "deny", what: "licences, sources, duplicates", after: &[], tools: &[Tool::CargoDeny], act: deny },
     Step { name: "clippy", what: "lints, no warnings", after: &[], tools: &[], act: clippy },
-    Step { name: "unit", what: "unit tests, properties, conformance, doc tests", after: &[], tools: &[], act: unit },
+    Step {
+        name: "unit",
+        what: "unit tests, properties, conformance, doc tests",
+        after: &[],
+        tools: &[Tool::Node, Tool::NpmPackages],
+        act: unit,
+    },
     Step { name: "build", what: "the server", after: &[], tools: &[], act: build },
     Step {
         name: "e2e",
