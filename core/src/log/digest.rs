@@ -1,7 +1,8 @@
 //! The chain of digests over a log, one link per revision.
 //!
 //! `digest(r) = SHA-256(digest(r-1) | r | H(event without its body) | H(body))`, where the event is taken with its time,
-//! account, request and fingerprint. Bodies are covered by their hash alone, so that an erased body leaves a chain that verifies.
+//! account, request and fingerprint, and whether it is the first of its entry. Bodies are covered by their hash alone, so
+//! that an erased body leaves a chain that verifies.
 
 use core::fmt;
 

@@ -135,6 +135,9 @@ pub enum MalformedRecord {
     /// It holds no event, or an entry without one.
     #[error("record without events")]
     Empty,
+    /// Its revisions begin at zero, or go beyond the last number.
+    #[error("record at impossible revisions")]
+    Revisions,
     /// A body slot is cut off, of unknown state, or too many.
     #[error("record bodies are malformed")]
     Bodies,
@@ -227,10 +230,18 @@ impl<E: Serialize + Clone> Record<E> {
         if self.first != before.revision.next() {
             return None;
         }
-        Some(self.items().fold(before, |head, item| Head {
-            revision: item.revision,
-            digest: head.digest.link(item.revision, &event_hash(&item), &item.body.hash()),
-        }))
+        self.heads(before).last()
+    }
+
+    /// The head at each of its revisions after `before` in turn, where `before` is the head just before the record or at
+    /// one of its revisions.
+    pub fn heads(&self, before: Head) -> impl Iterator<Item = Head> {
+        debug_assert!(self.first <= before.revision.next() && before.revision <= self.last());
+        let items = self.items().skip_while(move |item| item.revision <= before.revision);
+        items.scan(before.digest, |digest, item| {
+            *digest = digest.link(item.revision, &event_hash(&item), &item.body.hash());
+            Some(Head { revision: item.revision, digest: *digest })
+        })
     }
 }
 
@@ -241,6 +252,10 @@ impl<E: DeserializeOwned> Record<E> {
         let head: StoredHead<E> = codec::decode(&bytes[layout.head])?;
         if head.entries.is_empty() || head.entries.iter().any(|entry| entry.events.is_empty()) {
             return Err(MalformedRecord::Empty);
+        }
+        let count = head.entries.iter().fold(0_u64, |count, entry| count.saturating_add(entry.events.len() as u64));
+        if head.first == Revision::ZERO || head.first.0.checked_add(count).is_none() {
+            return Err(MalformedRecord::Revisions);
         }
         let mut slots = Slots { bytes, at: layout.bodies };
         let mut revision = head.first;
@@ -362,6 +377,6 @@ fn stored_entry<E: Clone>(entry: &Entry<E>) -> StoredEntry<E> {
 }
 
 fn event_hash<E: Serialize>(item: &Item<'_, E>) -> [u8; 32] {
-    let around = (item.time, item.account, item.request, item.fingerprint, item.event);
+    let around = (item.time, item.account, item.request, item.fingerprint, item.opens_entry, item.event);
     Sha256::digest(codec::encode(&around)).into()
 }

@@ -9,6 +9,8 @@ mod refused;
 mod requests;
 mod state;
 mod system;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 pub use command::{Command, Content, Outcome, Submit};

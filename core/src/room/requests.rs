@@ -1,10 +1,11 @@
 //! What was answered: the last changing requests of a room, so that a retry is answered the same and done once.
 //!
-//! Part of the fold, so it holds across nodes and crashes. Refusals are not kept: they changed nothing.
+//! Part of the fold, so it holds across nodes and crashes. Refusals are not kept: they changed nothing. The window is a list
+//! in the order of the log, and two indexes into it; a snapshot holds the list alone.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::command::Outcome;
 use super::event::{Event, RoomKind};
@@ -14,17 +15,19 @@ use crate::log::{Item, Record};
 use crate::site::Fingerprint;
 
 /// The last so many answered requests of a room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requests {
     room: RoomId,
     most: u32,
-    answered: BTreeMap<(AccountId, RequestId), Answered>,
-    messages: BTreeMap<(AccountId, MessageId), RequestId>,
-    order: VecDeque<(AccountId, RequestId, Option<MessageId>)>,
-    /// Of the entry whose events are being folded.
-    created: Option<RoomKind>,
-    sent: Option<Outcome>,
-    message: Option<MessageId>,
+    kind: Option<RoomKind>,
+    /// Oldest first.
+    window: VecDeque<Remembered>,
+    /// How many were forgotten: the place of the first of `window` among all there ever were.
+    forgotten: u64,
+    /// Places in the window. The random id comes first: it nearly always decides the comparison.
+    answered: BTreeMap<(RequestId, AccountId), u64>,
+    messages: BTreeMap<(MessageId, AccountId), u64>,
+    entry: Entry,
 }
 
 /// A request and its answer.
@@ -36,18 +39,35 @@ pub struct Answered {
     pub outcome: Outcome,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    account: AccountId,
+    request: RequestId,
+    message: Option<MessageId>,
+    answered: Answered,
+}
+
+/// What the entry that is being folded came to so far; empty between entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Entry {
+    created: bool,
+    joined: bool,
+    sent: Option<Outcome>,
+    message: Option<MessageId>,
+}
+
 impl Requests {
     /// Remembers at most `most` requests.
     pub fn new(room: RoomId, most: u32) -> Self {
         Self {
             room,
             most,
+            kind: None,
+            window: VecDeque::new(),
+            forgotten: 0,
             answered: BTreeMap::new(),
             messages: BTreeMap::new(),
-            order: VecDeque::new(),
-            created: None,
-            sent: None,
-            message: None,
+            entry: Entry::default(),
         }
     }
 
@@ -64,68 +84,130 @@ impl Requests {
 
     /// Folds one event; the request is remembered with the last event of its entry.
     pub(crate) fn apply_item(&mut self, item: &Item<'_, Event>) {
-        if item.opens_entry {
-            (self.created, self.sent, self.message) = (None, None, None);
-        }
         match item.event {
-            Event::Created { kind, .. } => self.created = Some(*kind),
+            Event::Created { kind, .. } => {
+                self.kind = Some(*kind);
+                self.entry.created = true;
+            }
+            Event::MembersAdded { .. } => self.entry.joined = true,
             Event::Message { kind: BodyKind::Message, message, version, .. } => {
-                self.sent = Some(Outcome::Sent { revision: item.revision, time: item.time, version: *version });
-                self.message = Some(*message);
+                self.entry.sent = Some(Outcome::Sent { revision: item.revision, time: item.time, version: *version });
+                self.entry.message = Some(*message);
             }
             Event::Edited { version, .. } => {
-                self.sent = Some(Outcome::Sent { revision: item.revision, time: item.time, version: *version });
+                self.entry.sent = Some(Outcome::Sent { revision: item.revision, time: item.time, version: *version });
             }
             _ => {}
         }
-        if let (true, Some(request)) = (item.closes_entry, item.request) {
-            let outcome = match (self.created, self.sent) {
-                (Some(kind), _) => Outcome::Created { room: self.room, kind, exists: false },
-                (None, Some(sent)) => sent,
-                (None, None) => Outcome::Done { revision: item.revision },
+        if !item.closes_entry {
+            return;
+        }
+        let entry = core::mem::take(&mut self.entry);
+        if let Some(request) = item.request {
+            let outcome = match (self.kind, entry.sent) {
+                (Some(kind), _) if entry.created => Outcome::Created { room: self.room, kind, exists: false },
+                // Members come into a room of two when it is asked for again after one was shut out.
+                (Some(kind @ (RoomKind::Dm | RoomKind::BotDm)), _) if entry.joined => {
+                    Outcome::Created { room: self.room, kind, exists: true }
+                }
+                (_, Some(sent)) => sent,
+                (_, None) => Outcome::Done { revision: item.revision },
             };
-            self.remember(item.account.clone(), request, Answered { fingerprint: item.fingerprint, outcome });
+            let answered = Answered { fingerprint: item.fingerprint, outcome };
+            self.remember(Remembered { account: item.account.clone(), request, message: entry.message, answered });
         }
     }
 
-    fn remember(&mut self, account: AccountId, request: RequestId, answered: Answered) {
-        if let Some(message) = self.message {
-            self.messages.insert((account.clone(), message), request);
+    fn remember(&mut self, new: Remembered) {
+        let place = self.forgotten + self.window.len() as u64;
+        if let Some(message) = new.message {
+            self.messages.insert((message, new.account.clone()), place);
         }
-        self.answered.insert((account.clone(), request), answered);
-        self.order.push_back((account, request, self.message));
+        self.answered.insert((new.request, new.account.clone()), place);
+        self.window.push_back(new);
         self.forget();
     }
 
     fn forget(&mut self) {
-        while self.order.len() > self.most as usize {
-            if let Some((account, request, message)) = self.order.pop_front() {
-                if let Some(message) = message {
-                    self.messages.remove(&(account.clone(), message));
-                }
-                self.answered.remove(&(account, request));
+        while self.window.len() > self.most as usize {
+            let Some(old) = self.window.pop_front() else { return };
+            let place = self.forgotten;
+            self.forgotten += 1;
+            if let Some(message) = old.message {
+                remove_if(&mut self.messages, (message, old.account.clone()), place);
             }
+            remove_if(&mut self.answered, (old.request, old.account), place);
         }
+    }
+
+    fn at(&self, place: u64) -> Option<Answered> {
+        let index = usize::try_from(place.checked_sub(self.forgotten)?).ok()?;
+        self.window.get(index).map(|remembered| remembered.answered)
     }
 
     /// The answer to this request of this account.
     pub fn answered(&self, account: &AccountId, request: RequestId) -> Option<Answered> {
-        self.answered.get(&(account.clone(), request)).copied()
+        self.at(*self.answered.get(&(request, account.clone()))?)
     }
 
     /// The answer to whichever request of this account brought this message.
     pub fn sent(&self, account: &AccountId, message: MessageId) -> Option<Answered> {
-        let request = self.messages.get(&(account.clone(), message))?;
-        self.answered(account, *request)
+        self.at(*self.messages.get(&(message, account.clone()))?)
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.window.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.window.is_empty()
+    }
+}
+
+/// Removes what still says `place`: a later one under the same name stays.
+fn remove_if<K: Ord>(index: &mut BTreeMap<K, u64>, key: K, place: u64) {
+    if let alloc::collections::btree_map::Entry::Occupied(found) = index.entry(key) {
+        if *found.get() == place {
+            found.remove();
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StoredRef<'a> {
+    room: RoomId,
+    most: u32,
+    kind: Option<RoomKind>,
+    forgotten: u64,
+    window: &'a VecDeque<Remembered>,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    room: RoomId,
+    most: u32,
+    kind: Option<RoomKind>,
+    forgotten: u64,
+    window: VecDeque<Remembered>,
+}
+
+/// Between records, when no entry is half folded.
+impl Serialize for Requests {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        debug_assert_eq!(self.entry, Entry::default());
+        let Self { room, most, kind, forgotten, window, .. } = self;
+        StoredRef { room: *room, most: *most, kind: *kind, forgotten: *forgotten, window }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Requests {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Stored { room, most, kind, forgotten, window } = Stored::deserialize(deserializer)?;
+        let places = || window.iter().zip(forgotten..);
+        let answered = places().map(|(one, place)| ((one.request, one.account.clone()), place)).collect();
+        let messages = places().filter_map(|(one, place)| Some(((one.message?, one.account.clone()), place))).collect();
+        Ok(Self { room, most, kind, window, forgotten, answered, messages, entry: Entry::default() })
     }
 }

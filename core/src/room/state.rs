@@ -13,7 +13,7 @@ use super::refused::CurrentKey;
 use super::versions::Versions;
 use crate::id::{AccountId, KeyVersion, Revision, RoomId, SiteId};
 use crate::keys::{BodyKind, RoomPublic};
-use crate::log::{Head, Item, Record};
+use crate::log::{Body, Head, Item, Record};
 use crate::time::Timestamp;
 
 /// The fold.
@@ -117,6 +117,9 @@ impl RoomState {
         if self.born.is_some() == matches!(item.event, Event::Created { .. }) {
             return Err(contradiction("a room is created once, and first"));
         }
+        if item.event.sealed_under().is_some() == matches!(item.body, Body::None) {
+            return Err(contradiction("messages and edits have a body, and nothing else has"));
+        }
         match item.event {
             Event::Created { kind, site, name, owner } => {
                 self.born = Some(Birth { kind: *kind, site: site.clone(), owner: owner.clone() });
@@ -146,6 +149,9 @@ impl RoomState {
                 self.versions.count_message();
             }
             Event::Edited { revision: message, edit, version } => {
+                if *message >= revision || self.erased.contains(message) {
+                    return Err(contradiction("an edit of what is not there"));
+                }
                 let edits = self.edits.entry(*message).or_default();
                 edits.push(revision);
                 if edits.len() != *edit as usize || Some(*version) != self.versions.current() {

@@ -40,6 +40,7 @@ impl Sequencer {
                 self.queue.push_front(pending);
                 break;
             }
+            let mut remembered = false;
             let result = match self.decide_one(&pending) {
                 Ok(Decision::Needs(need)) => {
                     self.queue.push_front(pending);
@@ -58,17 +59,24 @@ impl Sequencer {
                         return self.quarantine(what, out);
                     }
                 },
-                Ok(Decision::Answered(outcome)) => Ok(outcome),
+                Ok(Decision::Answered(outcome)) => {
+                    remembered = true;
+                    Ok(outcome)
+                }
                 Err(refused) => Err(refused),
             };
-            // What was decided on top of something that is not durable yet waits for it: it might turn out otherwise.
-            if record.entries.is_empty() {
+            // What was carried out before is durable, and stays so. Everything else waits until the log is known to be as
+            // the fold has it: it might turn out otherwise.
+            if remembered && record.entries.is_empty() {
                 out.push(Effect::Answer { ticket: pending.ticket, result });
             } else {
                 replies.push(Reply { pending, result });
             }
         }
         if record.entries.is_empty() {
+            if !replies.is_empty() {
+                self.confirm(before.revision, replies, out);
+            }
             return;
         }
         let after = record.extend(before).expect("the record begins after the head it was decided on");
@@ -175,6 +183,7 @@ fn cost(request: &Request) -> usize {
         Command::CreateChannel { accounts, .. } | Command::Add { accounts, .. } | Command::Remove { accounts, .. } => {
             (accounts.len() + request.from_channels.len()) * ACCOUNT_BYTES
         }
+        Command::Rename { name, .. } => name.len() * 7,
         _ => 0,
     };
     own + 5 * EVENT_BYTES

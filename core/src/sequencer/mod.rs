@@ -3,13 +3,14 @@
 //! One per active room, on the node that owns the room; two that both believe they own it are serialized by
 //! compare-and-append. Commands wait in order; those that are there when the log is free are decided one after the other,
 //! each on top of the one before, and become one record (group commit). Nothing is answered before its record is durable:
-//! an answer is true. A conflict forgets everything decided and not stored, loads the room again, and decides anew. A key
+//! an answer is true, and a refusal is given only once the log was found to end where the fold does. A conflict forgets everything decided and not stored, loads the room again, and decides anew. A key
 //! version's secret is in the vault before the record that makes it current is appended.
 
 mod batch;
 mod flight;
 #[cfg(test)]
 mod tests;
+mod wants;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -29,7 +30,8 @@ use crate::retry::{Backoff, Failure};
 use crate::room::{Event, Fold, Need, Outcome, Reason, Refused, Request, Target};
 use crate::site::SiteKeys;
 use crate::time::{Instant, Timestamp};
-use flight::Flight;
+use flight::{Confirming, Flight, Reply};
+use wants::Wanted;
 
 /// Names a command to whoever waits for its answer. Chosen by the driver, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +47,7 @@ pub enum Input {
         /// The command.
         request: Box<Request>,
     },
-    /// The answer to [`Effect::Load`]: the fold at the head of the log.
+    /// The answer to [`Effect::Load`]: the fold at the head of the log, by an authoritative read.
     Loaded(Result<Box<Fold>, Failure>),
     /// The answer to [`Effect::Append`].
     Appended(Result<Append, Failure>),
@@ -90,7 +92,8 @@ pub enum Append {
 /// What a sequencer wants done. At most one append, load or read-back is out at a time.
 #[derive(Debug)]
 pub enum Effect {
-    /// Fold the log to its head.
+    /// Fold the log to its head. Records that were not announced by [`Effect::Committed`] may be among them, and one of
+    /// them may be our own.
     Load,
     /// Append the record, if the head is `expected`.
     Append {
@@ -101,7 +104,8 @@ pub enum Effect {
         /// The head it leads to.
         after: Head,
     },
-    /// Read the first record after a revision: an append's outcome is unknown.
+    /// Read the first record after a revision, authoritatively: an append's outcome is unknown, or a refusal is about to be
+    /// answered and must not be one by a fold that another node overtook.
     ReadBack {
         /// The revision.
         after: Revision,
@@ -167,19 +171,13 @@ enum Phase {
     Loading { retry_at: Option<Instant> },
     /// The fold is at the log's head.
     Ready,
+    /// Everything that waited was refused, and nothing recorded: the log is read after the fold's head. A refusal by a
+    /// fold that another node overtook would not be true.
+    Confirming(Box<Confirming>),
     /// A record is being appended; the fold is ahead of the log by it.
     Appending(Box<Flight>),
     /// Appends have stopped.
     Quarantined,
-}
-
-/// Something that a command waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// Asked for.
-    Out,
-    /// Failed; asked for again then.
-    RetryAt(Instant),
 }
 
 /// The machine.
@@ -197,6 +195,10 @@ pub struct Sequencer {
     sealer: Option<Sealer>,
     backoff: Backoff,
     snapshot_at: Revision,
+    /// The last head known to be durable: the log never ends before it.
+    durable: Head,
+    /// What the vault said it will never have.
+    suspected: Option<Need>,
     draining: bool,
 }
 
@@ -222,6 +224,8 @@ impl Sequencer {
             sealer: None,
             backoff,
             snapshot_at: Revision::ZERO,
+            durable: Head::EMPTY,
+            suspected: None,
             draining: false,
         }
     }
@@ -248,6 +252,7 @@ impl Sequencer {
     pub fn next_deadline(&self) -> Option<Instant> {
         let flying = match &self.phase {
             Phase::Appending(flight) => flight.next_deadline(),
+            Phase::Confirming(confirming) => confirming.next_deadline(),
             Phase::Loading { retry_at } => *retry_at,
             Phase::Ready | Phase::Quarantined => None,
         };
@@ -266,7 +271,11 @@ impl Sequencer {
 
     /// How many commands wait or are being appended.
     pub fn backlog(&self) -> usize {
-        let flying = if let Phase::Appending(flight) = &self.phase { flight.replies.len() } else { 0 };
+        let flying = match &self.phase {
+            Phase::Appending(flight) => flight.replies.len(),
+            Phase::Confirming(confirming) => confirming.replies.len(),
+            Phase::Loading { .. } | Phase::Ready | Phase::Quarantined => 0,
+        };
         self.queue.len() + flying
     }
 
@@ -291,14 +300,26 @@ impl Sequencer {
     }
 
     fn loaded(&mut self, now: Instant, loaded: Result<Box<Fold>, Failure>, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Loading { .. }) {
+            return;
+        }
         match loaded {
             Ok(mut fold) => {
+                debug_assert_eq!(fold.state.room(), self.room);
+                let head = fold.state.head();
+                let lost = head.revision < self.durable.revision;
+                if lost || (head.revision == self.durable.revision && head != self.durable) {
+                    return self.quarantine("the log lost what it had acknowledged", out);
+                }
                 fold.requests.set_most(self.limits.remembered_requests);
-                self.snapshot_at = self.snapshot_at.max(fold.state.head().revision);
+                self.durable = head;
+                self.snapshot_at = self.snapshot_at.max(fold.kept());
                 self.fold = Some(fold);
                 self.phase = Phase::Ready;
                 self.backoff.reset();
                 self.forget_other_keys();
+                // A sealer is not used again after a fork of what it sealed for: it encapsulates anew.
+                self.sealer = None;
             }
             Err(Failure::Permanent) => self.quarantine("the log cannot be folded", out),
             Err(Failure::Transient | Failure::Unknown) => {
@@ -308,112 +329,35 @@ impl Sequencer {
         }
     }
 
-    /// What is held beside the fold must match it: another node may have rotated meanwhile.
-    fn forget_other_keys(&mut self) {
-        let Some(fold) = &self.fold else { return };
-        let current = fold.state.current_key();
-        let next = fold.state.next_version();
-        self.opener = self.opener.take().filter(|opener| Some(opener.public()) == current.map(|key| key.public));
-        self.staged = self.staged.take().filter(|(version, _)| *version == next);
-        // A sealer is never used again after a fork of what it sealed for: it encapsulates anew.
-        self.sealer = None;
-    }
-
     fn reload(&mut self, out: &mut Vec<Effect>) {
-        self.fold = None;
-        self.phase = Phase::Loading { retry_at: None };
+        self.reload_at(None);
         out.push(Effect::Load);
     }
 
+    /// Forgets everything decided and not stored; what waited for it waits in the queue again, in the same order.
+    fn reload_at(&mut self, retry_at: Option<Instant>) {
+        for reply in self.take_replies(Phase::Loading { retry_at }).into_iter().rev() {
+            self.queue.push_front(reply.pending);
+        }
+        self.fold = None;
+    }
+
+    /// Moves to another phase; what waited for the end of this one is the caller's.
+    fn take_replies(&mut self, next: Phase) -> Vec<Reply> {
+        match core::mem::replace(&mut self.phase, next) {
+            Phase::Appending(flight) => flight.replies,
+            Phase::Confirming(confirming) => confirming.replies,
+            Phase::Loading { .. } | Phase::Ready | Phase::Quarantined => Vec::new(),
+        }
+    }
+
     fn quarantine(&mut self, what: &'static str, out: &mut Vec<Effect>) {
-        let flying = match core::mem::replace(&mut self.phase, Phase::Quarantined) {
-            Phase::Appending(flight) => flight.replies.into_iter().map(|reply| reply.pending).collect(),
-            _ => Vec::new(),
-        };
+        let flying = self.take_replies(Phase::Quarantined);
         self.fold = None;
         out.push(Effect::Quarantined { what });
-        for pending in flying.into_iter().chain(self.queue.drain(..)) {
+        for pending in flying.into_iter().map(|reply| reply.pending).chain(self.queue.drain(..)) {
             out.push(Effect::Answer { ticket: pending.ticket, result: Err(Reason::Quarantined.into()) });
         }
-    }
-
-    fn secret_put(
-        &mut self,
-        now: Instant,
-        version: KeyVersion,
-        secret: Result<RoomSecret, Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        match secret {
-            Ok(secret) => {
-                self.wanted.remove(&Need::Stage(version));
-                self.staged = Some((version, secret));
-                self.forget_other_keys();
-            }
-            Err(Failure::Permanent) => self.quarantine("the next key version was destroyed", out),
-            Err(_) => self.want_again(now, Need::Stage(version)),
-        }
-    }
-
-    fn secret_got(
-        &mut self,
-        now: Instant,
-        version: KeyVersion,
-        secret: Result<RoomSecret, Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        match secret {
-            Ok(secret) => {
-                self.wanted.remove(&Need::Secret(version));
-                let Some(fold) = &self.fold else { return };
-                let (Some(site), Some(public)) = (fold.state.site(), fold.state.public(version)) else { return };
-                if secret.public() != public {
-                    return self.quarantine("the vault holds another key than the log names", out);
-                }
-                let cache = self.limits.sealers_per_key as usize;
-                self.opener = Some(Opener::new(site, self.room, version, secret, cache));
-                self.forget_other_keys();
-            }
-            Err(Failure::Permanent) => self.quarantine("the vault lost the current key", out),
-            Err(_) => self.want_again(now, Need::Secret(version)),
-        }
-    }
-
-    fn message_found(
-        &mut self,
-        now: Instant,
-        revision: Revision,
-        target: Result<Target, Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        match target {
-            Ok(target) => {
-                self.wanted.remove(&Need::Target(revision));
-                if let Some(front) = self.queue.front_mut() {
-                    front.target = Some(target);
-                }
-            }
-            Err(Failure::Permanent) => self.quarantine("a record cannot be read", out),
-            Err(_) => self.want_again(now, Need::Target(revision)),
-        }
-    }
-
-    fn want_again(&mut self, now: Instant, need: Need) {
-        let wait = self.backoff.wait(&mut self.rng);
-        self.wanted.insert(need, Wanted::RetryAt(now.after(wait)));
-    }
-
-    /// Asks for what a command waits for, unless that is on its way.
-    fn want(&mut self, need: Need, out: &mut Vec<Effect>) {
-        if self.wanted.contains_key(&need) {
-            return;
-        }
-        self.wanted.insert(need, Wanted::Out);
-        out.push(match need {
-            Need::Stage(version) => Effect::PutSecret { version, secret: RoomSecret::generate(&mut self.rng) },
-            Need::Secret(version) => Effect::GetSecret { version },
-            Need::Target(revision) => Effect::FindMessage { revision },
-        });
     }
 
     /// Answers what waited too long. It may still come to pass; the client may ask again with the same request id.
@@ -423,11 +367,13 @@ impl Sequencer {
         while self.queue.front().is_some_and(late) {
             out.extend(self.queue.pop_front().map(answer));
         }
-        if let Phase::Appending(flight) = &mut self.phase {
-            while flight.replies.first().is_some_and(|reply| late(&reply.pending)) {
-                out.push(answer(flight.replies.remove(0).pending));
-            }
-        }
+        let replies = match &mut self.phase {
+            Phase::Appending(flight) => &mut flight.replies,
+            Phase::Confirming(confirming) => &mut confirming.replies,
+            Phase::Loading { .. } | Phase::Ready | Phase::Quarantined => return,
+        };
+        let end = replies.partition_point(|reply| late(&reply.pending));
+        out.extend(replies.drain(..end).map(|reply| answer(reply.pending)));
     }
 
     /// Does again what failed and is due.
@@ -438,22 +384,14 @@ impl Sequencer {
                 out.push(Effect::Load);
             }
             Phase::Appending(flight) => flight.retry(now, out),
+            Phase::Confirming(confirming) => confirming.retry(now, out),
             _ => {}
         }
-        let due: Vec<Need> = self
-            .wanted
-            .iter()
-            .filter(|(_, wanted)| matches!(wanted, Wanted::RetryAt(at) if *at <= now))
-            .map(|(need, _)| *need)
-            .collect();
-        for need in due {
-            self.wanted.remove(&need);
-            // Who wanted it may be gone; whoever still does asks in the decision that follows.
-        }
+        self.retry_wanted(now);
     }
 }
 
-/// A request id and account that are being appended right now, for tests and traces.
+/// The requests that wait, without what they say.
 impl core::fmt::Debug for Sequencer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let ids: Vec<RequestId> = self.queue.iter().map(|pending| pending.request.id).collect();

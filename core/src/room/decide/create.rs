@@ -1,5 +1,6 @@
 //! Beginning a room.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::{Case, Decided, Decision, Draft, Stop};
@@ -14,18 +15,19 @@ impl Case<'_> {
         let name: RoomName =
             name.parse().map_err(|error| Refused::new(Reason::InvalidName, alloc::format!("{error}")))?;
         self.no_bots(accounts)?;
-        self.requester()?;
-        self.all_known(accounts)?;
-        if self.request.foreign_channel {
-            return Err(Refused::new(Reason::NotAMember, "channels: you are not in one of them").into());
+        if self.requester()?.bot {
+            return Err(Refused::new(Reason::BotNotAllowed, "a bot is never an owner, so it begins no channel").into());
         }
+        self.all_known(accounts)?;
+        self.no_foreign_channel()?;
         let requester = &self.request.account;
         let mut members = Vec::with_capacity(1 + accounts.len() + self.request.from_channels.len());
         members.push(requester.clone());
-        let others: alloc::collections::BTreeSet<_> = core::iter::once(requester).collect();
-        extend_new(&mut members, others, accounts.iter().chain(&self.request.from_channels));
+        let seen: BTreeSet<_> = core::iter::once(requester).collect();
+        extend_new(&mut members, seen, accounts.iter().chain(self.from_channels(false)));
         self.fits(members.len())?;
-        self.few_enough(accounts)?;
+        self.few_enough(accounts.len().max(members.len() - 1))?;
+        self.none_disabled(&members)?;
         if let Some(kind) = self.state.kind() {
             return Ok(Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true }));
         }
@@ -56,7 +58,7 @@ impl Case<'_> {
             Some(profile) => profile,
         };
         if let Some(kind) = self.state.kind() {
-            return Ok(Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true }));
+            return Ok(self.find_dm(kind, other));
         }
         let kind = if counterpart.bot || requester.bot { RoomKind::BotDm } else { RoomKind::Dm };
         let mut members = alloc::vec![self.request.account.clone()];
@@ -66,6 +68,17 @@ impl Case<'_> {
         let mut drafts = self.birth(kind, None, None, members)?;
         drafts.push(self.system(KeyVersion::FIRST, 0, Said::RoomCreated));
         Ok(Decision::Record(drafts))
+    }
+
+    /// The room is there. Who was shut out of the server, and so out of the room, and is back now, is back in it.
+    fn find_dm(&self, kind: RoomKind, other: &AccountId) -> Decision {
+        let mut missing = Vec::new();
+        let both = [&self.request.account, other];
+        extend_new(&mut missing, BTreeSet::new(), both.into_iter().filter(|account| !self.state.is_member(account)));
+        if missing.is_empty() {
+            return Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true });
+        }
+        Decision::Record(alloc::vec![Event::MembersAdded { accounts: missing, history: History::All }.into()])
     }
 
     fn birth(
@@ -91,6 +104,29 @@ impl Case<'_> {
         }
     }
 
+    pub(super) fn no_foreign_channel(&self) -> Result<(), Stop> {
+        if self.request.foreign_channel {
+            return Err(Refused::new(Reason::NotAMember, "channels: you are not in one of them").into());
+        }
+        Ok(())
+    }
+
+    /// Who comes along from the channels named: nobody who is shut out, and bots only where bots may come.
+    pub(super) fn from_channels(&self, bots: bool) -> impl Iterator<Item = &AccountId> {
+        self.request.from_channels.iter().filter(move |account| {
+            self.profile(account).is_none_or(|profile| !profile.disabled && (bots || !profile.bot))
+        })
+    }
+
+    pub(super) fn none_disabled(&self, accounts: &[AccountId]) -> Result<(), Stop> {
+        match accounts.iter().find(|account| self.profile(account).is_some_and(|profile| profile.disabled)) {
+            Some(disabled) => {
+                Err(Refused::new(Reason::AccountDisabled, alloc::format!("accounts: {disabled} is disabled")).into())
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn fits(&self, members: usize) -> Result<(), Stop> {
         let most = self.limits.room_members;
         if members > most as usize {
@@ -104,7 +140,7 @@ impl Case<'_> {
 /// Appends to `list` those of `more` that are not in `seen`, each once.
 pub(super) fn extend_new<'a>(
     list: &mut Vec<AccountId>,
-    mut seen: alloc::collections::BTreeSet<&'a AccountId>,
+    mut seen: BTreeSet<&'a AccountId>,
     more: impl Iterator<Item = &'a AccountId>,
 ) {
     for account in more {

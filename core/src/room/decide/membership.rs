@@ -24,20 +24,13 @@ impl Case<'_> {
         }
         self.requester()?;
         self.all_known(accounts)?;
-        if self.request.foreign_channel {
-            return Err(Refused::new(Reason::NotAMember, "channels: you are not in one of them").into());
-        }
+        self.no_foreign_channel()?;
         let mut new = Vec::new();
-        let named = accounts.iter().chain(&self.request.from_channels);
+        let named = accounts.iter().chain(self.from_channels(bots));
         extend_new(&mut new, BTreeSet::new(), named.filter(|account| !self.state.is_member(account)));
         self.fits(self.state.member_count() as usize + new.len())?;
-        self.few_enough(accounts)?;
-        if let Some(disabled) = new.iter().find(|account| self.profile(account).is_some_and(|profile| profile.disabled))
-        {
-            return Err(
-                Refused::new(Reason::AccountDisabled, alloc::format!("accounts: {disabled} is disabled")).into()
-            );
-        }
+        self.few_enough(accounts.len().max(new.len()))?;
+        self.none_disabled(&new)?;
         if new.is_empty() {
             return Ok(Decision::Record(alloc::vec![Event::Unchanged.into()]));
         }
@@ -60,7 +53,7 @@ impl Case<'_> {
         if gone.is_empty() {
             return Err(Reason::NobodyNamed.into());
         }
-        self.few_enough(&gone)?;
+        self.few_enough(accounts.len())?;
         let leaving = gone == [self.request.account.clone()];
         if leaving {
             self.membership()?;
@@ -90,20 +83,25 @@ impl Case<'_> {
         if !self.requester()?.admin {
             return Err(Reason::NotAdmin.into());
         }
-        if !self.state.is_member(account) {
+        if self.state.kind().is_none() {
             return Ok(Decision::Answered(Outcome::Done { revision: self.state.head().revision }));
+        }
+        if !self.state.is_member(account) {
+            return Ok(Decision::Record(alloc::vec![Event::Unchanged.into()]));
         }
         let gone = alloc::vec![account.clone()];
         let (owners, members) = self.left_after(&gone);
         let mut drafts = self.departure(gone.clone(), Said::MembersRemoved { accounts: &gone })?;
-        if self.state.kind() == Some(RoomKind::Channel) && owners == 0 && members > 0 {
-            if let Some(heir) = self.longest_standing_besides(account) {
-                drafts.push(Event::RoleSet { account: heir.clone(), role: Role::Owner }.into());
-                drafts.push(self.system(self.current()?.next(), 1, Said::OwnerNamed { account: &heir }));
+        if self.state.kind() == Some(RoomKind::Channel) && owners == 0 {
+            match self.longest_standing_besides(account) {
+                Some(heir) if members > 0 => {
+                    drafts.insert(0, Event::RoleSet { account: heir.clone(), role: Role::Owner }.into());
+                    drafts.push(self.system(self.state.next_version(), 1, Said::OwnerNamed { account: &heir }));
+                }
+                // Nobody is left, or bots alone, and those are never owners: the channel ends.
+                _ if !self.state.is_archived() => drafts.push(Event::Archived.into()),
+                _ => {}
             }
-        }
-        if members == 0 && !self.state.is_archived() {
-            drafts.push(Event::Archived.into());
         }
         Ok(Decision::Record(drafts))
     }

@@ -54,7 +54,8 @@ pub struct Request {
     pub from_channels: Vec<AccountId>,
     /// Whether it names a channel that the requester is not in.
     pub foreign_channel: bool,
-    /// Those of all accounts named that exist, the requester among them; when an account is disabled, all members.
+    /// Those of all accounts named that exist, the requester among them; the members of the channels named; when an account
+    /// is disabled, all members.
     pub people: BTreeMap<AccountId, Profile>,
 }
 
@@ -260,10 +261,11 @@ impl Case<'_> {
         }
     }
 
-    fn few_enough(&self, accounts: &[AccountId]) -> Result<(), Stop> {
+    /// Bounds what one record holds: accounts named, or new ones with the members of the channels named.
+    fn few_enough(&self, accounts: usize) -> Result<(), Stop> {
         let most = self.limits.accounts_per_command;
-        if accounts.len() > most as usize {
-            let message = alloc::format!("accounts: {} are named, the limit is {most}", accounts.len());
+        if accounts > most as usize {
+            let message = alloc::format!("accounts: {accounts} in one command, the limit is {most}");
             return Err(Refused::new(Reason::TooMany, message).into());
         }
         Ok(())

@@ -27,10 +27,9 @@ impl Case<'_> {
 
     /// In a direct message room, which has no owners, either of the two may.
     pub(super) fn rotate(&self) -> Decided {
-        if self.channel().is_ok() {
-            self.may_govern()?;
-        } else {
-            self.membership()?;
+        match self.state.member(&self.request.account) {
+            Some(_) if self.channel().is_err() => self.requester().map(|_| ())?,
+            _ => self.may_govern()?,
         }
         Ok(Decision::Record(alloc::vec![self.rotation()?.into()]))
     }
