@@ -99,3 +99,63 @@ impl AccountState {
         self.rooms.get(&room)?.joined
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Body, Entry, Logged};
+    use crate::site::Fingerprint;
+    use crate::time::Timestamp;
+    use alloc::vec::Vec;
+
+    fn room(n: u8) -> RoomId {
+        RoomId::from_digest(&[n; 32])
+    }
+
+    fn joined(n: u8, at: u64) -> AccountChange {
+        let kind = RoomKind::Channel;
+        AccountChange::Joined { room: room(n), at: Revision(at), kind, name: None, counterpart: None }
+    }
+
+    fn left(n: u8, at: u64) -> AccountChange {
+        AccountChange::Left { room: room(n), at: Revision(at) }
+    }
+
+    fn fold(state: &mut AccountState, changes: impl IntoIterator<Item = AccountChange>) -> bool {
+        let events = changes.into_iter().map(|event| Logged { event, body: Body::None }).collect();
+        let account = "ada".parse().expect("valid");
+        let entry = Entry { account, request: None, fingerprint: Fingerprint::default(), events };
+        let first = state.head().revision.next();
+        let record = Record { first, time: Timestamp(1), entries: alloc::vec![entry] };
+        let after = record.extend(state.head()).expect("follows");
+        state.apply(&record, after) && state.head() == after
+    }
+
+    #[test]
+    fn what_comes_late_resurrects_nothing() {
+        let mut state = AccountState::default();
+        assert!(fold(&mut state, [joined(1, 2), joined(2, 2)]));
+        assert!(fold(&mut state, [left(1, 20)]));
+        assert!(!state.is_news(&joined(1, 10)));
+        assert!(fold(&mut state, [joined(1, 10), left(1, 20)]));
+        assert_eq!(state.rooms().collect::<Vec<_>>(), [room(2)]);
+        assert_eq!((state.told(room(1)), state.told(room(2))), (None, Some(Revision(2))));
+    }
+
+    #[test]
+    fn who_returns_is_told_anew() {
+        let mut state = AccountState::default();
+        assert!(fold(&mut state, [joined(1, 2), left(1, 20), joined(1, 30)]));
+        assert_eq!(state.told(room(1)), Some(Revision(3)));
+    }
+
+    #[test]
+    fn a_record_that_does_not_follow_is_not_folded() {
+        let mut state = AccountState::default();
+        assert!(fold(&mut state, [joined(1, 2)]));
+        let before = state.clone();
+        let record = Record { first: Revision(3), time: Timestamp(1), entries: Vec::new() };
+        assert!(!state.apply(&record, Head::EMPTY));
+        assert_eq!(state, before);
+    }
+}

@@ -4,6 +4,8 @@ mod digest;
 mod position;
 mod record;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use digest::{Digest, Head};
 pub use position::Position;
