@@ -1,1 +1,8 @@
-//! To be written.
+//! Generators and oracles: arbitrary histories of the machines, and what must hold of them.
+//!
+//! Nothing here knows how a machine works; models and oracles are written from RULES.md and DESIGN.md, and each oracle has
+//! a test that feeds it a history it must object to.
+
+pub mod decided_room;
+pub mod plan;
+pub mod room_model;

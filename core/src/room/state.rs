@@ -253,6 +253,11 @@ impl RoomState {
         self.member(account).is_some()
     }
 
+    /// Whether this account is a member, or was one.
+    pub fn was_member(&self, account: &AccountId) -> bool {
+        self.accounts.contains_key(account)
+    }
+
     /// This account's membership.
     pub fn member(&self, account: &AccountId) -> Option<Membership> {
         self.accounts.get(account)?.member

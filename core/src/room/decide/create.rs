@@ -58,7 +58,7 @@ impl Case<'_> {
             Some(profile) => profile,
         };
         if let Some(kind) = self.state.kind() {
-            return Ok(self.find_dm(kind, other));
+            return self.find_dm(kind, other);
         }
         let kind = if counterpart.bot || requester.bot { RoomKind::BotDm } else { RoomKind::Dm };
         let mut members = alloc::vec![self.request.account.clone()];
@@ -71,14 +71,17 @@ impl Case<'_> {
     }
 
     /// The room is there. Who was shut out of the server, and so out of the room, and is back now, is back in it.
-    fn find_dm(&self, kind: RoomKind, other: &AccountId) -> Decision {
+    fn find_dm(&self, kind: RoomKind, other: &AccountId) -> Decided {
         let mut missing = Vec::new();
         let both = [&self.request.account, other];
+        if kind == RoomKind::Channel || both.iter().any(|account| !self.state.was_member(account)) {
+            return Err(Refused::new(Reason::Defect, "the room is not of these two").into());
+        }
         extend_new(&mut missing, BTreeSet::new(), both.into_iter().filter(|account| !self.state.is_member(account)));
         if missing.is_empty() {
-            return Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true });
+            return Ok(Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true }));
         }
-        Decision::Record(alloc::vec![Event::MembersAdded { accounts: missing, history: History::All }.into()])
+        Ok(Decision::Record(alloc::vec![Event::MembersAdded { accounts: missing, history: History::All }.into()]))
     }
 
     fn birth(
