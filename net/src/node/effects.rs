@@ -1,0 +1,233 @@
+//! What follows from a room's records outside of it: its members' account logs, and the erasure of bodies taken back.
+//!
+//! Derived from the records by a durable cursor per room, so that a crash anywhere resumes and nothing is skipped. Each
+//! effect is done at least once and has its result once: account logs know what they acted on, erasing twice is erasing once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chamberlain_core::account::AccountChange;
+use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
+use chamberlain_core::log::Item;
+use chamberlain_core::retry::{Backoff, Failure};
+use chamberlain_core::room::{Event, RoomKind, RoomName, RoomState};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Notify;
+
+use super::Inner;
+use super::load::{self, classify};
+use crate::lock::Lock;
+
+/// Rooms whose effects are carried out at the same time.
+const ROOMS_AT_ONCE: usize = 16;
+/// Changes to account logs under way at the same time, per room: they share the store's group commits.
+const CHANGES_AT_ONCE: usize = 256;
+/// A cursor that passed only records without effects is written down this often, in revisions.
+const CURSOR_EVERY: u64 = 4_096;
+/// First and longest wait after a failure.
+const WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+
+/// Rooms that have records whose effects are not done yet. A room stands here once, however often it is pushed.
+pub(super) struct Queue {
+    rooms: Lock<Rooms>,
+    pushed: Notify,
+}
+
+#[derive(Default)]
+struct Rooms {
+    waiting: BTreeSet<RoomId>,
+    busy: BTreeSet<RoomId>,
+    /// How far each room's effects are done, of rooms that were seen since the node began: may be ahead of the mark.
+    cursors: BTreeMap<RoomId, Revision>,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { rooms: Lock::new(Rooms::default()), pushed: Notify::new() }
+    }
+
+    pub(super) fn push(&self, room: RoomId) {
+        self.rooms.lock().waiting.insert(room);
+        self.pushed.notify_one();
+    }
+
+    /// Whether nothing waits and nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        let rooms = self.rooms.lock();
+        rooms.waiting.is_empty() && rooms.busy.is_empty()
+    }
+
+    fn take(&self) -> Option<RoomId> {
+        let mut rooms = self.rooms.lock();
+        if rooms.busy.len() >= ROOMS_AT_ONCE {
+            return None;
+        }
+        let next = rooms.waiting.iter().find(|room| !rooms.busy.contains(room)).copied()?;
+        rooms.waiting.remove(&next);
+        rooms.busy.insert(next);
+        Some(next)
+    }
+
+    fn done(&self, room: RoomId) {
+        self.rooms.lock().busy.remove(&room);
+        self.pushed.notify_one();
+    }
+}
+
+/// The name of the mark that holds a room's cursor.
+pub(super) fn cursor_mark(room: RoomId) -> String {
+    format!("effects/{room}")
+}
+
+/// Carries out effects for as long as the node lives.
+pub(super) async fn run(inner: Arc<Inner>) {
+    loop {
+        while let Some(room) = inner.effects.take() {
+            let inner = inner.clone();
+            tokio::spawn(async move {
+                let mut backoff = Backoff::new(WAIT.0, WAIT.1);
+                let mut rng = crate::entropy::rng();
+                while let Err(failure) = inner.carry_out(room).await {
+                    inner.metrics.effect_failed();
+                    if failure == Failure::Permanent {
+                        tracing::error!(%room, "effects of a room cannot be carried out; they wait for an operator");
+                        break;
+                    }
+                    tokio::time::sleep(backoff.wait(&mut rng)).await;
+                }
+                inner.effects.done(room);
+            });
+        }
+        inner.effects.pushed.notified().await;
+    }
+}
+
+impl Inner {
+    /// Carries out the effects of a room's records from its cursor to its head.
+    async fn carry_out(self: &Arc<Self>, id: RoomId) -> Result<(), Failure> {
+        let log = LogId::Room(id);
+        let mark = cursor_mark(id);
+        let known = self.effects.rooms.lock().cursors.get(&id).copied();
+        let mut cursor = match known {
+            Some(cursor) => cursor,
+            None => {
+                let marks = self.stores.marks.get(std::slice::from_ref(&mark)).await;
+                Revision(marks.map_err(|error| classify(&error))?.first().copied().unwrap_or(0))
+            }
+        };
+        let mut written = cursor;
+        loop {
+            let records = load::read(&self.stores, &log, cursor).await?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            let room = self.room(id).await.map_err(|_| Failure::Transient)?;
+            let state = Origin::of(room.hub.lock().state());
+            for (record, _) in &records {
+                let mut had_effects = false;
+                for item in record.items().filter(|item| item.revision > cursor) {
+                    had_effects |= self.effects_of(&log, &state, &item).await?;
+                }
+                cursor = record.last();
+                if had_effects || cursor.since(written) >= CURSOR_EVERY {
+                    let raised = self.stores.marks.raise(&[(mark.clone(), cursor.0)]).await;
+                    raised.map_err(|error| classify(&error))?;
+                    written = cursor;
+                }
+                self.effects.rooms.lock().cursors.insert(id, cursor);
+            }
+        }
+    }
+
+    async fn effects_of(
+        self: &Arc<Self>,
+        log: &LogId,
+        state: &Origin,
+        item: &Item<'_, Event>,
+    ) -> Result<bool, Failure> {
+        match item.event {
+            Event::MembersAdded { accounts, .. } => {
+                let joined = |account: &AccountId| (account.clone(), state.joined(account, item.revision));
+                self.record_changes(accounts.iter().map(joined).collect()).await?;
+                self.expel_disabled(accounts).await;
+            }
+            Event::MembersRemoved { accounts } => {
+                let left = AccountChange::Left { room: state.room, at: item.revision };
+                self.record_changes(accounts.iter().map(|account| (account.clone(), left.clone())).collect()).await?;
+            }
+            Event::Deleted { revision } => self.erase(log, *revision, item.revision).await?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    async fn record_changes(self: &Arc<Self>, changes: Vec<(AccountId, AccountChange)>) -> Result<(), Failure> {
+        let recorded = changes.into_iter().map(|(account, change)| {
+            let inner = self.clone();
+            async move { inner.record_change(&account, &change).await }
+        });
+        stream::iter(recorded).buffer_unordered(CHANGES_AT_ONCE).try_collect().await
+    }
+
+    /// Somebody may have been shut out between being named in a command and being in the room.
+    async fn expel_disabled(self: &Arc<Self>, accounts: &[AccountId]) {
+        let Ok(entries) = self.directory(accounts).await else { return };
+        for account in entries.values().filter(|entry| entry.disabled).map(|entry| entry.account.clone()) {
+            super::startup::expel_later(self.clone(), account);
+        }
+    }
+
+    /// Erases a message and those of its edits that came before the deletion.
+    async fn erase(&self, log: &LogId, message: Revision, deletion: Revision) -> Result<(), Failure> {
+        let mut bodies = vec![message];
+        let mut after = message;
+        while after < deletion.previous() {
+            let records = load::read(&self.stores, log, after).await?;
+            for (record, _) in &records {
+                bodies.extend(record.items().filter(|item| item.revision < deletion).filter_map(
+                    |item| match item.event {
+                        Event::Edited { revision, .. } if *revision == message => Some(item.revision),
+                        _ => None,
+                    },
+                ));
+                after = record.last();
+            }
+            if records.is_empty() {
+                break;
+            }
+        }
+        bodies.sort_unstable();
+        bodies.dedup();
+        for body in bodies {
+            self.stores.logs.erase(log, body).await.map_err(|error| classify(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the effects of a room need to know of it.
+pub(super) struct Origin {
+    room: RoomId,
+    kind: RoomKind,
+    name: Option<RoomName>,
+    pair: Vec<AccountId>,
+}
+
+impl Origin {
+    fn of(state: &RoomState) -> Self {
+        let kind = state.kind().unwrap_or(RoomKind::Channel);
+        let pair = match kind {
+            RoomKind::Channel => Vec::new(),
+            RoomKind::Dm | RoomKind::BotDm => {
+                state.members_after(None).map(|(account, _)| account.clone()).take(2).collect()
+            }
+        };
+        Self { room: state.room(), kind, name: state.name().cloned(), pair }
+    }
+
+    fn joined(&self, account: &AccountId, at: Revision) -> AccountChange {
+        let counterpart = self.pair.iter().find(|other| *other != account).or(self.pair.first()).cloned();
+        AccountChange::Joined { room: self.room, at, kind: self.kind, name: self.name.clone(), counterpart }
+    }
+}

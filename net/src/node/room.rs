@@ -1,0 +1,370 @@
+//! One active room: its sequencer's driver, and the hub that its sockets are served from.
+//!
+//! The driver carries out what the sequencer wants and brings back what came of it; it decides nothing. A record is shown to
+//! the hub before its commands are answered. Dropped when nobody holds it; made again from the log when somebody asks.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use chamberlain_core::fanout::Hub;
+use chamberlain_core::id::{KeyVersion, LogId, Revision, RoomId};
+use chamberlain_core::keys::RoomSecret;
+use chamberlain_core::log::{Head, Offer, Record};
+use chamberlain_core::retry::Failure;
+use chamberlain_core::room::{Event, Fold, Reason, Refused, Request, Target};
+use chamberlain_core::sequencer::{Append, Effect, Input, Sequencer, Ticket};
+use chamberlain_stores::{Appended, PutSecret, Snapshot};
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OnceCell, mpsc};
+
+use super::load::{self, classify};
+use super::{Inner, Reply};
+use crate::lock::Lock;
+
+/// How often rooms that nobody uses are looked for.
+const SWEEP: Duration = Duration::from_secs(15);
+/// Secrets of old versions kept in memory per room.
+const SECRETS_KEPT: usize = 64;
+
+/// A room that somebody uses.
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    pub(crate) hub: Lock<Hub>,
+    commands: mpsc::Sender<(Box<Request>, Reply)>,
+    backlog: Arc<AtomicUsize>,
+    secrets: Lock<BTreeMap<KeyVersion, RoomSecret>>,
+}
+
+impl Inner {
+    /// The room, loaded. A room that does not exist is an empty one: nobody is a member of it.
+    pub(crate) async fn room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Refused> {
+        let cell = self.rooms.lock().entry(id).or_default().clone();
+        let room = cell.get_or_try_init(|| self.load_room(id)).await;
+        room.cloned().map_err(|failure| match failure {
+            Failure::Permanent => Reason::Quarantined.into(),
+            Failure::Transient | Failure::Unknown => Reason::StoreUnavailable.into(),
+        })
+    }
+
+    async fn load_room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Failure> {
+        let _turn = self.loads.acquire().await.map_err(|_| Failure::Transient)?;
+        let settings = &self.settings;
+        let fold = load::fold(&self.stores, id, settings.limits.remembered_requests).await?;
+        let hub = Hub::new(fold.state.clone(), settings.keys.clone(), &settings.limits, settings.framing);
+        let (commands, queue) = mpsc::channel(settings.limits.room_queue as usize);
+        let room = Arc::new(Room {
+            id,
+            hub: Lock::new(hub),
+            commands,
+            backlog: Arc::new(AtomicUsize::new(0)),
+            secrets: Lock::new(BTreeMap::new()),
+        });
+        tokio::spawn(Driver::new(self.clone(), &room, fold).run(queue));
+        self.metrics.room_loaded();
+        Ok(room)
+    }
+}
+
+impl Room {
+    /// Puts a command into the queue; refuses it at once when the queue is full.
+    pub(super) fn submit(&self, request: Box<Request>, reply: Reply) {
+        self.backlog.fetch_add(1, Ordering::AcqRel);
+        if let Err(full) = self.commands.try_send((request, reply)) {
+            self.backlog.fetch_sub(1, Ordering::AcqRel);
+            let (_, reply) = full.into_inner();
+            reply(Err(Reason::Busy.into()));
+        }
+    }
+
+    /// Commands that wait or are under way.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Acquire)
+    }
+
+    /// The secret of a version, checked against the public half in the log. Entitlement is the caller's business.
+    pub(crate) async fn secret(&self, inner: &Inner, version: KeyVersion) -> Result<RoomSecret, Refused> {
+        if let Some(secret) = self.secrets.lock().get(&version) {
+            return Ok(secret.clone());
+        }
+        let public = self.hub.lock().state().public(version).ok_or(Reason::NoSuchKey)?;
+        let secret = inner.stores.vault.get(self.id, version).await.map_err(super::refuse_store)?;
+        let secret = secret.ok_or(Reason::NoSuchKey)?;
+        if secret.public() != public {
+            tracing::error!(room = %self.id, %version, "the vault holds another key than the log names");
+            return Err(Reason::Quarantined.into());
+        }
+        let mut secrets = self.secrets.lock();
+        if secrets.len() >= SECRETS_KEPT {
+            secrets.pop_first();
+        }
+        secrets.insert(version, secret.clone());
+        Ok(secret)
+    }
+}
+
+/// Carries out what the sequencer wants.
+struct Driver {
+    inner: Arc<Inner>,
+    id: RoomId,
+    room: Weak<Room>,
+    backlog: Arc<AtomicUsize>,
+    sequencer: Sequencer,
+    waiting: BTreeMap<Ticket, Reply>,
+    next_ticket: u64,
+    under_way: FuturesUnordered<BoxFuture<'static, Input>>,
+    effects: Vec<Effect>,
+}
+
+impl Driver {
+    fn new(inner: Arc<Inner>, room: &Arc<Room>, fold: Box<Fold>) -> Self {
+        let settings = &inner.settings;
+        let mut effects = Vec::new();
+        let sequencer = Sequencer::new(
+            room.id,
+            settings.keys.clone(),
+            settings.limits.clone(),
+            crate::entropy::fresh(),
+            &mut effects,
+        );
+        // The room was just folded for the hub: that answers the load which the sequencer begins with.
+        debug_assert!(matches!(effects[..], [Effect::Load]));
+        effects.clear();
+        let under_way = FuturesUnordered::new();
+        under_way.push(std::future::ready(Input::Loaded(Ok(fold))).boxed());
+        Self {
+            id: room.id,
+            room: Arc::downgrade(room),
+            backlog: room.backlog.clone(),
+            sequencer,
+            waiting: BTreeMap::new(),
+            next_ticket: 0,
+            under_way,
+            effects,
+            inner,
+        }
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<(Box<Request>, Reply)>) {
+        let mut open = true;
+        loop {
+            if !open && self.under_way.is_empty() && self.sequencer.is_idle() {
+                return;
+            }
+            let deadline = self.sequencer.next_deadline().map(|at| self.inner.clock.to_tokio(at));
+            let input = tokio::select! {
+                biased;
+                Some(input) = self.under_way.next() => input,
+                command = queue.recv(), if open => match command {
+                    Some((request, reply)) => self.ticket(request, reply),
+                    None => {
+                        open = false;
+                        Input::Drain
+                    }
+                },
+                () = sleep_until(deadline) => Input::Tick,
+            };
+            self.step(input);
+            // What waits already is decided together with it.
+            while let Ok((request, reply)) = queue.try_recv() {
+                let input = self.ticket(request, reply);
+                self.step(input);
+            }
+        }
+    }
+
+    fn ticket(&mut self, request: Box<Request>, reply: Reply) -> Input {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting.insert(ticket, reply);
+        Input::Request { ticket, request }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.sequencer.step(self.inner.clock.now(), self.inner.clock.wall(), input, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let inner = self.inner.clone();
+        let (id, log) = (self.id, LogId::Room(self.id));
+        let begun: BoxFuture<'static, Input> = match effect {
+            Effect::Committed { record, after } => return self.show(&record, after),
+            Effect::Answer { ticket, result } => {
+                if let Some(reply) = self.waiting.remove(&ticket) {
+                    self.backlog.fetch_sub(1, Ordering::AcqRel);
+                    reply(result);
+                }
+                return;
+            }
+            Effect::Quarantined { what } => {
+                tracing::error!(room = %id, what, "the room is quarantined: reads go on, appends have stopped");
+                inner.metrics.quarantined();
+                return;
+            }
+            Effect::Snapshot { revision, bytes } => {
+                tokio::spawn(async move {
+                    let put = inner.stores.snapshots.put(&log, Snapshot { revision, bytes }).await;
+                    if let Err(error) = put {
+                        tracing::warn!(%log, %error, "a snapshot was not kept; the next load takes longer");
+                    }
+                });
+                return;
+            }
+            Effect::Load => {
+                let room = self.room.clone();
+                async move {
+                    let remembered = inner.settings.limits.remembered_requests;
+                    let fold = load::fold(&inner.stores, id, remembered).await;
+                    if let (Ok(_), Some(room)) = (&fold, room.upgrade()) {
+                        catch_up(&inner, &room).await;
+                    }
+                    Input::Loaded(fold)
+                }
+                .boxed()
+            }
+            Effect::Append { expected, record, after } => async move {
+                let appended = inner.stores.logs.append(&log, expected, record, after).await;
+                Input::Appended(match appended {
+                    Ok(Appended::Done(_)) => Ok(Append::Done),
+                    Ok(Appended::Conflict(_)) => Ok(Append::Conflict),
+                    Err(error) => {
+                        tracing::warn!(%log, %error, "an append did not succeed");
+                        Err(classify(&error))
+                    }
+                })
+            }
+            .boxed(),
+            Effect::ReadBack { after } => async move {
+                let found = inner.stores.logs.read(&log, after, 1).await;
+                Input::ReadBack(found.map(|records| records.into_iter().next()).map_err(|error| classify(&error)))
+            }
+            .boxed(),
+            Effect::PutSecret { version, secret } => async move {
+                let secret = match inner.stores.vault.put_if_absent(id, version, &secret).await {
+                    Ok(PutSecret::Winner(secret)) => Ok(secret),
+                    Ok(PutSecret::Destroyed) => Err(Failure::Permanent),
+                    Err(error) => Err(classify(&error)),
+                };
+                Input::SecretPut { version, secret }
+            }
+            .boxed(),
+            Effect::GetSecret { version } => async move {
+                let secret = match inner.stores.vault.get(id, version).await {
+                    Ok(Some(secret)) => Ok(secret),
+                    Ok(None) => Err(Failure::Permanent),
+                    Err(error) => Err(classify(&error)),
+                };
+                Input::SecretGot { version, secret }
+            }
+            .boxed(),
+            Effect::FindMessage { revision } => {
+                async move { Input::MessageFound { revision, target: find_message(&inner, &log, revision).await } }
+                    .boxed()
+            }
+        };
+        self.under_way.push(begun);
+    }
+
+    fn show(&self, record: &Record<Event>, after: Head) {
+        self.inner.effects.push(self.id);
+        self.inner.metrics.committed(record.count());
+        let Some(room) = self.room.upgrade() else { return };
+        let offer = room.hub.lock().commit(record, after);
+        match offer {
+            Ok(Offer::Next) => self.inner.tell(&room, record),
+            Ok(Offer::Duplicate) => {}
+            Err(contradiction) => {
+                tracing::error!(room = %self.id, %contradiction, "the log contradicts itself");
+                self.inner.metrics.quarantined();
+            }
+            Ok(Offer::Gap { .. }) => {
+                let inner = self.inner.clone();
+                tokio::spawn(async move { catch_up(&inner, &room).await });
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Wakes who has the room open, and tells who watches.
+    fn tell(&self, room: &Room, record: &Record<Event>) {
+        self.sockets.moved(room.id);
+        self.sockets.watched(room, record, self.settings.framing);
+    }
+}
+
+/// Shows the hub what was appended by others.
+async fn catch_up(inner: &Arc<Inner>, room: &Arc<Room>) {
+    let log = LogId::Room(room.id);
+    loop {
+        let head = room.hub.lock().state().head();
+        let Ok(records) = load::read(&inner.stores, &log, head.revision).await else { return };
+        if records.is_empty() {
+            return;
+        }
+        for (record, _) in records {
+            let head = room.hub.lock().state().head();
+            let Some(after) = record.extend(head) else { continue };
+            let offer = room.hub.lock().commit(&record, after);
+            if offer == Ok(Offer::Next) {
+                inner.tell(room, &record);
+            }
+        }
+    }
+}
+
+/// The sender and name of the message at a revision.
+async fn find_message(inner: &Inner, log: &LogId, revision: Revision) -> Result<Target, Failure> {
+    let records = inner.stores.logs.read(log, revision.previous(), 1).await.map_err(|error| classify(&error))?;
+    let mut message = None;
+    if let Some(bytes) = records.first() {
+        let record = load::decode(log, &bytes.bytes)?;
+        message = record.items().find(|item| item.revision == revision).and_then(|item| match item.event {
+            Event::Message { message, kind: chamberlain_core::keys::BodyKind::Message, .. } => {
+                Some((item.account.clone(), *message))
+            }
+            _ => None,
+        });
+    }
+    Ok(Target { revision, message })
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Drops rooms that nobody uses, beyond those that may stay.
+pub(super) async fn sweep(inner: Arc<Inner>) {
+    let mut every = tokio::time::interval(SWEEP);
+    loop {
+        every.tick().await;
+        if inner.draining.load(Ordering::Acquire) {
+            return;
+        }
+        let kept = inner.settings.limits.idle_rooms as usize;
+        let mut rooms = inner.rooms.lock();
+        let idle = |cell: &Arc<OnceCell<Arc<Room>>>| {
+            Arc::strong_count(cell) == 1
+                && cell.get().is_none_or(|room| Arc::strong_count(room) == 1 && room.backlog() == 0)
+        };
+        let surplus = rooms.len().saturating_sub(kept);
+        let gone: Vec<RoomId> = rooms.iter().filter(|(_, cell)| idle(cell)).map(|(id, _)| *id).take(surplus).collect();
+        for id in &gone {
+            rooms.remove(id);
+        }
+        inner.metrics.rooms(rooms.len());
+        drop(rooms);
+        inner.sweep_accounts();
+    }
+}
