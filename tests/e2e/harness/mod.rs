@@ -1,6 +1,7 @@
 //! A server under test, and clients that believe nothing.
 
 mod client;
+pub(crate) mod load;
 mod server;
 
 pub(crate) use client::{Client, Refusal, sealed_text};
