@@ -24,6 +24,7 @@ extern crate std;
 
 pub mod account;
 pub mod codec;
+pub mod fanout;
 pub mod id;
 pub mod keys;
 pub mod limits;
