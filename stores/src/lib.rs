@@ -5,9 +5,17 @@
 //! survives the loss of everything that was not synced.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
+pub mod embedded;
+#[cfg(any(test, feature = "test-support"))]
+pub mod faulty;
+pub mod master_key;
+pub mod memory;
+mod rules;
+mod sealed;
 mod traits;
 
 pub use traits::{
-    Account, Appended, Conflict, Directory, DirectoryPage, Group, KeyVault, LogStore, Marks, Moved, Pending, PutSecret, Snapshot,
-    SnapshotStore, StoreError, Stores,
+    Account, Appended, Conflict, Directory, DirectoryPage, Group, KeyVault, LogStore, Marks, Moved, Pending, PutSecret,
+    Snapshot, SnapshotStore, StoreError, Stores,
 };

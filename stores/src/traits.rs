@@ -91,7 +91,8 @@ pub enum PutSecret {
 /// Secrets of room keys, sealed under the site's master key before they are stored.
 pub trait KeyVault: Send + Sync {
     /// Puts the secret unless the version has one; durable when it returns.
-    fn put_if_absent<'a>(&'a self, room: RoomId, version: KeyVersion, secret: &'a RoomSecret) -> Pending<'a, PutSecret>;
+    fn put_if_absent<'a>(&'a self, room: RoomId, version: KeyVersion, secret: &'a RoomSecret)
+    -> Pending<'a, PutSecret>;
 
     /// The secret of a version.
     fn get(&self, room: RoomId, version: KeyVersion) -> Pending<'_, Option<RoomSecret>>;
