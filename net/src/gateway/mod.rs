@@ -20,7 +20,7 @@ use chamberlain_core::wire::{ClientFrame, Codec, Hello, ServerFrame, Welcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::auth::{AuthError, Authenticate, Identity};
-use crate::node::Node;
+use crate::node::{Node, Notes};
 use connection::{Connection, Event, Incoming};
 use session::Session;
 
@@ -75,7 +75,9 @@ where
     let handle = joined.map_err(|reason| Some((4009, reason.into())))?;
     let mut session = Session::new(inner.clone(), auth.clone(), who, handle, hello.batch);
     // Joined already: what happens to the account from the head on that is read here reaches the session.
-    let head = inner.account_head(&session.who.account, || session.forget_notes()).await;
+    // What was noted before the head was read, the head covers.
+    let noted = session.handle.clone();
+    let head = inner.account_head(&session.who.account, || noted.take(&mut Notes::default())).await;
     let account_revision = head.map_err(|refused| Some((4013, refused)))?;
     let name = chamberlain_core::room::display_name(&entry.account, &entry.name, entry.local_name.as_deref());
     session.send(&ServerFrame::Welcome(Welcome {

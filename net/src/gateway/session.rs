@@ -89,11 +89,6 @@ impl Session {
         }
     }
 
-    /// Drops what was noted before the head of the account's log was read: the head covers it.
-    pub(super) fn forget_notes(&self) {
-        self.handle.take(&mut Notes::default());
-    }
-
     /// Whether a room is open here.
     pub(super) fn is_open(&self, room: RoomId) -> bool {
         self.machine.is_open(room)
@@ -151,6 +146,7 @@ impl Session {
 
     fn tick(&mut self) {
         if self.who.expires.is_some_and(|at| at <= self.inner.clock.wall()) {
+            self.who.expires = None;
             self.end(4001, "the token has expired");
         }
         self.step(Input::Tick);

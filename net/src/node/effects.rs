@@ -122,12 +122,11 @@ impl Inner {
             if records.is_empty() {
                 return Ok(());
             }
-            let room = self.room(id).await.map_err(|_| Failure::Transient)?;
-            let state = Origin::of(room.hub.lock().state());
             for (record, _) in &records {
                 let mut had_effects = false;
-                for item in record.items().filter(|item| item.revision > cursor) {
-                    had_effects |= self.effects_of(&log, &state, &item).await?;
+                for item in record.items().filter(|item| item.revision > cursor && has_effects(item.event)) {
+                    self.effects_of(id, &item).await?;
+                    had_effects = true;
                 }
                 cursor = record.last();
                 if had_effects || cursor.since(written) >= CURSOR_EVERY {
@@ -140,26 +139,35 @@ impl Inner {
         }
     }
 
-    async fn effects_of(
-        self: &Arc<Self>,
-        log: &LogId,
-        state: &Origin,
-        item: &Item<'_, Event>,
-    ) -> Result<bool, Failure> {
+    /// Writes down how far every room's effects are done, so that the next start need not look.
+    pub(super) async fn write_cursors(&self) {
+        let cursors: Vec<(String, u64)> =
+            self.effects.rooms.lock().cursors.iter().map(|(room, cursor)| (cursor_mark(*room), cursor.0)).collect();
+        for some in cursors.chunks(1_000) {
+            if let Err(error) = self.stores.marks.raise(some).await {
+                tracing::warn!(%error, "cursors of effects are not written down; the next start looks through the logs");
+                return;
+            }
+        }
+    }
+
+    async fn effects_of(self: &Arc<Self>, id: RoomId, item: &Item<'_, Event>) -> Result<(), Failure> {
         match item.event {
             Event::MembersAdded { accounts, .. } => {
-                let joined = |account: &AccountId| (account.clone(), state.joined(account, item.revision));
+                let room = self.room(id).await.map_err(|_| Failure::Transient)?;
+                let origin = Origin::of(room.hub.lock().state());
+                let joined = |account: &AccountId| (account.clone(), origin.joined(account, item.revision));
                 self.record_changes(accounts.iter().map(joined).collect()).await?;
                 self.expel_disabled(accounts).await;
             }
             Event::MembersRemoved { accounts } => {
-                let left = AccountChange::Left { room: state.room, at: item.revision };
+                let left = AccountChange::Left { room: id, at: item.revision };
                 self.record_changes(accounts.iter().map(|account| (account.clone(), left.clone())).collect()).await?;
             }
-            Event::Deleted { revision } => self.erase(log, *revision, item.revision).await?,
-            _ => return Ok(false),
+            Event::Deleted { revision } => self.erase(&LogId::Room(id), *revision, item.revision).await?,
+            _ => {}
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn record_changes(self: &Arc<Self>, changes: Vec<(AccountId, AccountChange)>) -> Result<(), Failure> {
@@ -204,6 +212,10 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+fn has_effects(event: &Event) -> bool {
+    matches!(event, Event::MembersAdded { .. } | Event::MembersRemoved { .. } | Event::Deleted { .. })
 }
 
 /// What the effects of a room need to know of it.

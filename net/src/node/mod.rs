@@ -24,7 +24,7 @@ use chamberlain_core::room::{Command, Outcome, Reason, Refused, display_name};
 use chamberlain_core::site::SiteKeys;
 use chamberlain_core::wire::{Answer, Query};
 use chamberlain_stores::{Account, StoreError, Stores};
-use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::auth::Identity;
 use crate::clock::Clock;
@@ -76,7 +76,6 @@ pub(crate) struct Inner {
     profiles: Lock<BTreeMap<AccountId, Account>>,
     effects: effects::Queue,
     draining: AtomicBool,
-    drained: Notify,
     /// Bounds what one node loads at once, so that a storm of cold rooms does not read everything at the same time.
     loads: Semaphore,
 }
@@ -101,7 +100,6 @@ impl Node {
             profiles: Lock::new(BTreeMap::new()),
             effects: effects::Queue::new(),
             draining: AtomicBool::new(false),
-            drained: Notify::new(),
             loads: Semaphore::new(LOADS_AT_ONCE),
             settings,
             stores,
@@ -242,7 +240,6 @@ impl Node {
     /// that was begun is durable and answered, or when the window has passed twice.
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
-        self.0.drained.notify_waiters();
         let window = std::time::Duration::from_millis(self.0.settings.limits.drain_ms.into());
         self.0.sockets.say_goodbye(window);
         let finished = async {
@@ -258,6 +255,7 @@ impl Node {
                 "drained for twice the window; what is left resumes from the log at the next start"
             );
         }
+        self.0.write_cursors().await;
     }
 }
 
