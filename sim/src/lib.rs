@@ -5,4 +5,7 @@
 
 pub mod decided_room;
 pub mod plan;
+pub mod room_history;
 pub mod room_model;
+pub mod room_oracles;
+pub mod sequencer_world;

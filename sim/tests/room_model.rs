@@ -1,12 +1,10 @@
 //! `decide` and `apply` agree with the naive model, whatever is asked in whatever order.
 
-use std::collections::BTreeMap;
-
-use chamberlain_core::id::{AccountId, KeyVersion, RequestId, RoomId};
-use chamberlain_core::room::{Command, Outcome, Role, RoomState};
+use chamberlain_core::id::{AccountId, RequestId, RoomId};
+use chamberlain_core::room::Command;
 use chamberlain_sim::decided_room::DecidedRoom;
 use chamberlain_sim::plan::{self, Plan};
-use chamberlain_sim::room_model::{Model, Verdict};
+use chamberlain_sim::room_model::{Verdict, agree};
 use proptest::prelude::*;
 
 /// A plan under a new request id, or an earlier request again.
@@ -25,39 +23,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (any::<prop::sample::Index>(), plan::plans()).prop_map(|(at, plan)| Step::Reuse(at, plan)),
     ];
     proptest::collection::vec(step, 0..80)
-}
-
-/// The room is what the model says it is.
-fn agree(state: &RoomState, model: &Model) {
-    let members: BTreeMap<AccountId, Role> =
-        state.members_after(None).map(|(account, member)| (account.clone(), member.role)).collect();
-    let expected: BTreeMap<AccountId, Role> =
-        model.members.iter().map(|member| (member.account.clone(), member.role)).collect();
-    assert_eq!(members, expected);
-    assert_eq!(state.member_count() as usize, model.members.len(), "M2");
-    assert_eq!(state.owner_count() as usize, model.owners(), "M2");
-    assert_eq!(state.kind(), model.kind);
-    assert_eq!(state.name().map(|name| name.as_str()), model.name.as_deref());
-    assert_eq!(state.is_archived(), model.archived);
-    assert_eq!(state.messages(), model.messages.len() as u64);
-    assert_eq!(state.current_key().map(|key| key.version.0), model.kind.map(|_| model.version));
-
-    let governed = model.kind == Some(chamberlain_core::room::RoomKind::Channel) && !model.archived;
-    assert!(!governed || model.owners() > 0, "M3: a channel has an owner");
-
-    for index in 0..plan::NAMES.len() as u8 {
-        let account = plan::account(index);
-        for version in 0..=model.version + 1 {
-            let may = state.may_hold(&account, KeyVersion(version));
-            assert_eq!(may, model.may_hold(&account, version), "{account} holds {version}");
-        }
-        for said in &model.messages {
-            let Some(Outcome::Sent { revision, .. }) = said.outcome else { panic!("settled") };
-            let (may, _) = state.entitlement(&account, revision, state.head().revision);
-            assert_eq!(may, said.readers.contains(&account), "{account} reads {revision}");
-            assert_eq!(state.is_erased(revision), said.deleted);
-        }
-    }
 }
 
 proptest! {
@@ -94,7 +59,7 @@ proptest! {
                 }
                 (verdict, came) => prop_assert!(false, "{:?}: {:?} but {:?}", command, verdict, came),
             }
-            agree(&room.fold.state, &model);
+            agree(&room.fold.state, &model).map_err(TestCaseError::fail)?;
             asked.push((who, request, command));
         }
         let snapshot = room.fold.to_snapshot();

@@ -28,8 +28,12 @@ impl Case<'_> {
         self.fits(members.len())?;
         self.few_enough(accounts.len().max(members.len() - 1))?;
         self.none_disabled(&members)?;
-        if let Some(kind) = self.state.kind() {
-            return Ok(Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true }));
+        match self.state.kind() {
+            None => {}
+            Some(kind @ RoomKind::Channel) => {
+                return Ok(Decision::Answered(Outcome::Created { room: self.request.room, kind, exists: true }));
+            }
+            Some(_) => return Err(Refused::new(Reason::Defect, "the room is no channel").into()),
         }
         let added: Vec<AccountId> = members[1..].to_vec();
         let mut drafts = self.birth(RoomKind::Channel, Some(name), Some(requester.clone()), members)?;

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use super::create::extend_new;
 use super::{Case, Decided, Decision, Draft};
 use crate::id::AccountId;
-use crate::room::command::Outcome;
 use crate::room::event::{Event, History, Role, RoomKind};
 use crate::room::refused::{Reason, Refused};
 use crate::room::system::Said;
@@ -84,7 +83,7 @@ impl Case<'_> {
             return Err(Reason::NotAdmin.into());
         }
         if self.state.kind().is_none() {
-            return Ok(Decision::Answered(Outcome::Done { revision: self.state.head().revision }));
+            return Err(Reason::NotAMember.into());
         }
         if !self.state.is_member(account) {
             return Ok(Decision::Record(alloc::vec![Event::Unchanged.into()]));

@@ -3,8 +3,12 @@
 //! [`Model::judge`] says what must come of a command: a refusal with its reason, the answer that was given before, or the
 //! room as it is afterwards. It knows nothing of revisions but what it is told by [`Model::settle`].
 
+mod agreement;
+
 use chamberlain_core::id::{AccountId, MessageId, RequestId, Revision, RoomId};
 use chamberlain_core::room::{Command, Content, History, NAME_MAX, Outcome, Reason, Role, RoomKind};
+
+pub use agreement::agree;
 
 /// A person or program that the model knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +224,13 @@ impl Model {
             return Err(Reason::BotNotAllowed);
         }
         accounts.iter().try_for_each(|account| self.known(account))?;
-        self.kind = Some(RoomKind::Channel);
+        match self.kind.replace(RoomKind::Channel) {
+            None => {}
+            Some(kind @ RoomKind::Channel) => {
+                return Ok(Some(Outcome::Created { room: self.room, kind, exists: true }));
+            }
+            Some(_) => return Err(Reason::Defect),
+        }
         self.enter(who, Role::Owner);
         accounts.iter().for_each(|account| self.enter(account, Role::Member));
         if self.members.len() > self.bounds.members {
@@ -319,6 +329,9 @@ impl Model {
         self.known(who)?;
         if !self.is_admin(who) {
             return Err(Reason::NotAdmin);
+        }
+        if self.kind.is_none() {
+            return Err(Reason::NotAMember);
         }
         if self.role(account).is_none() {
             return Ok(None);
