@@ -1,1 +1,8 @@
-//! Wiring of the Chamberlain server.
+//! Wiring of the Chamberlain server, and its command line.
+//!
+//! Chooses the store, reads the configuration, verifies tokens, and starts a node behind HTTP and WebSockets. Everything that
+//! decides anything about rooms is in the core; what is here names concrete things.
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod config;
