@@ -430,12 +430,26 @@ impl Client {
     /// A text sealed with the room's current key as whatever it claims to be.
     pub(crate) fn seal_as(&mut self, room: RoomId, claim: &Claim<'_>, text: &str) -> Envelope {
         let site = self.site();
-        let current = self.rooms[&room].current.expect("an open room has a key");
+        let log = &self.rooms[&room];
+        let public = match log.openers.get(&claim.version) {
+            Some(opener) => opener.public(),
+            None => log.current.expect("an open room has a key").public,
+        };
         let mut rng = rand::rngs::StdRng::from_seed(super::fresh());
-        let sealer = self.sealers.entry((claim.room, claim.version)).or_insert_with(|| {
-            Sealer::new(&site, claim.room, claim.version, &current.public, &mut rng).unwrap()
-        });
+        let sealer = self
+            .sealers
+            .entry((claim.room, claim.version))
+            .or_insert_with(|| Sealer::new(&site, claim.room, claim.version, &public, &mut rng).unwrap());
         sealer.seal(claim, &MessageContent { text: text.into() }.to_bytes()).unwrap()
+    }
+
+    /// Bytes sealed as a message of this client's that are not the content of one.
+    pub(crate) fn seal_bare(&mut self, room: RoomId, message: MessageId, plaintext: &[u8]) -> Envelope {
+        let version = self.rooms[&room].current.expect("an open room has a key").version;
+        let account = self.account.clone();
+        let claim = Claim { room, version, kind: BodyKind::Message, sender: &account, message, edit: 0 };
+        let _sealer_is_there = self.seal_as(room, &claim, "");
+        self.sealers.get_mut(&(room, version)).unwrap().seal(&claim, plaintext).unwrap()
     }
 
     /// Says something and waits until it is durable.

@@ -3,9 +3,11 @@
 mod client;
 pub(crate) mod load;
 mod server;
+mod token;
 
 pub(crate) use client::{Client, Refusal, sealed_text};
 pub(crate) use server::{Server, command};
+pub(crate) use token::token;
 
 use std::path::{Path, PathBuf};
 

@@ -109,6 +109,26 @@ impl Server {
         self.child.take().expect("the server runs").wait().unwrap().code()
     }
 
+    /// Puts accounts into the directory of a server that does not run.
+    pub(crate) fn accounts(&self, list: &str) {
+        let file = self.beside("accounts.json");
+        std::fs::write(&file, list).unwrap();
+        self.ok(&["account", "import", file.to_str().unwrap()]);
+    }
+
+    /// The handshake of a socket: the status, and the body of a refusal.
+    pub(crate) fn upgrade(&self, version: &str, protocol: Option<&str>, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut all = vec![
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", version),
+        ];
+        all.extend(protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol)));
+        all.extend(headers);
+        self.http("GET", "/v1/socket", &all, "").expect("the server answers")
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -134,16 +154,27 @@ impl Server {
         let mut stream = std::net::TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
         let host = self.address;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head += &format!("Host: {host}\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        let length = body.len();
+        let usual = [("Host", host.to_string()), ("Connection", "close".into()), ("Content-Length", length.to_string())];
+        for (name, value) in usual {
+            if !headers.iter().any(|(other, _)| name.eq_ignore_ascii_case(other)) && (name != "Content-Length" || length > 0) {
+                head += &format!("{name}: {value}\r\n");
+            }
         }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
+        let mut chunk = [0; 4096];
+        // A socket that was upgraded stays open: its head is all there is.
+        while !(answer.starts_with(b"HTTP/1.1 101") && answer.ends_with(b"\r\n\r\n")) {
+            match stream.read(&mut chunk).ok()? {
+                0 => break,
+                read => answer.extend_from_slice(&chunk[..read]),
+            }
+        }
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

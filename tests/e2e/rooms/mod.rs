@@ -16,7 +16,7 @@ fn opening(room: RoomId, from: u64) -> Open {
     Open { room, position: None, from: Some(Revision(from)), kinds: None, limit: None }
 }
 
-fn plain(room: RoomId, text: &str) -> Command {
+pub(crate) fn plain(room: RoomId, text: &str) -> Command {
     Command::Submit(Submit { room, message: message_id(), content: Content::Plain { text: text.into() } })
 }
 
