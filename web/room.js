@@ -340,7 +340,11 @@ export class Room {
     if ('role_set' in event && event.role_set.account === this.account) view.role = event.role_set.role;
     if ('renamed' in event) view.name = event.renamed.name;
     if ('key_rotated' in event) this.learn(event.key_rotated);
-    if ('message' in event) this.#count(event.message.ordinal);
+    if ('message' in event) {
+      // Who speaks in a room that was read up to here has read what it says itself.
+      if (item.account === this.account && view.unread === 0) this.#readOrdinal = event.message.ordinal;
+      this.#count(event.message.ordinal);
+    }
   }
 
   /** @param {number} messages */

@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 
 import { Client, ClientError, Refused, messageId } from '../client.js';
 import { Opener, fromBase64 } from '../envelope.js';
-import { ROOM, RoomKeys, SITE, Server, batch, id20, positionOf, until, within } from './server.js';
+import { ROOM, RoomKeys, SITE, Server, batch, id20, positionOf, until, within } from './play/server.js';
 
 const QUICK = { webSocket: WebSocket, followRooms: false, backoffFirstMs: 10, backoffMostMs: 40 };
 

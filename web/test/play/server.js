@@ -2,7 +2,7 @@
 
 import { WebSocketServer } from 'ws';
 
-import { Sealer, fromBase64, toBase64, utf8 } from '../envelope.js';
+import { Sealer, fromBase64, toBase64, utf8 } from '../../envelope.js';
 
 export const SITE = 'home';
 export const ROOM = '0123456789abcdefg';
