@@ -4,6 +4,7 @@
 //! a test that feeds it a history it must object to.
 
 pub mod decided_room;
+pub mod delivery;
 pub mod plan;
 pub mod room_history;
 pub mod room_model;

@@ -80,8 +80,17 @@ pub enum Input {
         opening: OpeningId,
         /// The version.
         version: KeyVersion,
-        /// The `key` frame; none when the account cannot have it: what needs it is void.
+        /// The `key` frame; none when the account cannot have it, now or later: what needs it is void.
         frame: Option<Bytes>,
+    },
+    /// [`Effect::Key`] failed, Transient; it is asked again later.
+    KeyFailed {
+        /// The room.
+        room: RoomId,
+        /// The opening that asked.
+        opening: OpeningId,
+        /// The version.
+        version: KeyVersion,
     },
     /// The transport took everything that was handed over.
     Written,

@@ -123,7 +123,7 @@ impl Socket {
                 assert!(packed.from <= packed.to && packed.to <= claim.through, "a frame beyond the claim");
                 self.send(room, packed, write, out);
             }
-            Pack::Fetch if opening.past.is_some() => self.fetch_later(now, room),
+            Pack::Fetch if opening.past.is_some() => self.retry_later(now, room),
             Pack::Fetch if self.fetching >= FETCHES => {
                 opening.wait = Wait::Turn;
                 self.fetch_line.push_back(room);

@@ -56,7 +56,7 @@ pub struct Socket {
     /// Openings that hold a place for what is read from the store, and those that wait for one.
     pub(super) fetching: usize,
     pub(super) fetch_line: VecDeque<RoomId>,
-    fetch_failures: u32,
+    failures: u32,
     retry_at: Option<Instant>,
     heard: Instant,
     pinged: Instant,
@@ -92,7 +92,7 @@ impl Socket {
             held_bytes: 0,
             fetching: 0,
             fetch_line: VecDeque::new(),
-            fetch_failures: 0,
+            failures: 0,
             retry_at: None,
             heard: now,
             pinged: now,
@@ -214,13 +214,18 @@ impl Socket {
             Input::Fetched { room, opening, past } => {
                 if let Some(found) = self.waiting_for(room, opening, Wait::Fetch) {
                     found.past = Some(past);
-                    self.fetch_failures = 0;
+                    self.failures = 0;
                     self.resume(Some(room));
                 }
             }
             Input::FetchFailed { room, opening } => {
                 if self.waiting_for(room, opening, Wait::Fetch).is_some() {
-                    self.fetch_later(now, room);
+                    self.retry_later(now, room);
+                }
+            }
+            Input::KeyFailed { room, opening, version } => {
+                if self.waiting_for(room, opening, Wait::Key(version)).is_some() {
+                    self.retry_later(now, room);
                 }
             }
             Input::Key { room, opening, version, frame } => {
@@ -229,6 +234,7 @@ impl Socket {
                         Some(frame) => found.key = Some((version, frame)),
                         None => found.refused = Some(version),
                     }
+                    self.failures = 0;
                     self.resume(Some(room));
                 }
             }
@@ -297,19 +303,22 @@ impl Socket {
         }
     }
 
-    pub(super) fn fetch_later(&mut self, now: Instant, room: RoomId) {
+    /// What the room waited for failed: it is asked again after a while, together with whatever else failed meanwhile.
+    pub(super) fn retry_later(&mut self, now: Instant, room: RoomId) {
         let Some(opening) = self.rooms.get_mut(&room) else { return };
-        debug_assert!(opening.holds_place());
+        let held_place = opening.holds_place();
         opening.past = None;
         opening.wait = Wait::Retry;
         if !opening.in_flight {
             opening.cursor.abandon();
         }
-        let first = u64::from(self.limits.retry_first_ms) << self.fetch_failures.min(16);
+        let first = u64::from(self.limits.retry_first_ms) << self.failures.min(16);
         let delay = Duration::from_millis(first.min(self.limits.retry_most_ms.into()));
-        self.fetch_failures = self.fetch_failures.saturating_add(1);
+        self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(self.retry_at.unwrap_or(now.after(delay)));
-        self.free_place();
+        if held_place {
+            self.free_place();
+        }
     }
 
     pub(super) fn drop_past(&mut self, room: RoomId) {
