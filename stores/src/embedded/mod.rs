@@ -5,10 +5,10 @@
 //! away changes nothing about what it asked for. After a failure of the disk the store answers nothing until it has synced
 //! the file and read it anew: never from memory, where what was not written looks as if it had been.
 //!
-//! Why redb and not fjall, which commits three times as many small records per second (figures in ARCHITECTURE.md): redb
-//! needs no thread of its own, so that a simulated runtime can hold it; its storage backend is a trait, so that the same code
-//! runs on a disk that loses and tears writes; it is one file with transactions that read a consistent state while others
-//! write, so that a backup is a copy; and it commits more than a server of this size is asked for.
+//! Why redb and not fjall, which commits three times as many small records a second (groups of 64 records of 400 bytes, two
+//! cores: 114,000 against 34,000): redb needs no thread of its own, so that a simulated runtime can hold it; its storage
+//! backend is a trait, so that the same code runs on a disk that loses and tears writes; it is one file with transactions that
+//! read a consistent state while others write, so that a backup is a copy; and it commits more than is asked of one server.
 //!
 //! What this does not do: an erased body or a destroyed secret (sealed as it is) stays in pages of the file that are free
 //! until they are used again, or until [`Embedded::compact`] and the file system let go of them. A backup never holds it.
