@@ -5,4 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod backup;
+mod beacon;
+mod chat;
+pub mod cli;
+mod client;
 pub mod config;
+mod logging;
+mod page;
+pub mod serve;
+mod tls;
+
+pub use tls::TlsError;

@@ -73,7 +73,9 @@ impl Jwt {
         }
         let account = claims.get(&rules.account_claim).and_then(Value::as_str);
         let account: AccountId = account
-            .ok_or_else(|| AuthError::Invalid(format!("it has no text {:?}, which names the account", rules.account_claim)))?
+            .ok_or_else(|| {
+                AuthError::Invalid(format!("it has no text {:?}, which names the account", rules.account_claim))
+            })?
             .parse()
             .map_err(|why: chamberlain_core::id::InvalidId| {
                 AuthError::Invalid(format!("its {:?} is no account: {why}", rules.account_claim))
@@ -107,7 +109,9 @@ pub enum MintError {
     )]
     NoSecret,
     /// `--admin` needs a claim to say it in.
-    #[error("auth.admin_claim is not set, so that no token can make an administrator: set it, or list {0} in auth.admins")]
+    #[error(
+        "auth.admin_claim is not set, so that no token can make an administrator: set it, or list {0} in auth.admins"
+    )]
     NoAdminClaim(AccountId),
     /// The secret cannot be read.
     #[error(transparent)]

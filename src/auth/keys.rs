@@ -101,7 +101,10 @@ impl Keys {
             Some(kid) => {
                 let mut named = keys.iter().filter(|key| key.kid.as_ref() == Some(kid)).peekable();
                 named.peek().ok_or("no key of this server has its kid")?;
-                named.find(|key| key.algorithms.contains(&header.alg)).cloned().ok_or("the algorithm is not one of its key")
+                named
+                    .find(|key| key.algorithms.contains(&header.alg))
+                    .cloned()
+                    .ok_or("the algorithm is not one of its key")
             }
             None => {
                 let mut fitting = keys.iter().filter(|key| key.algorithms.contains(&header.alg));
@@ -152,7 +155,8 @@ pub(super) fn shared_secret(source: &KeySource) -> Result<Option<Zeroizing<Strin
         KeySource::SecretFile(path) => {
             let error = |why| KeyError { key: "auth.hmac_secret_file", file: path.clone(), why };
             let bytes = Zeroizing::new(read_file(path).map_err(error)?);
-            let text = std::str::from_utf8(&bytes).map_err(|_| error("is no text".into()))?.trim_end_matches(['\r', '\n']);
+            let text =
+                std::str::from_utf8(&bytes).map_err(|_| error("is no text".into()))?.trim_end_matches(['\r', '\n']);
             if text.len() < SECRET_MIN {
                 let why = format!("holds {} bytes: {SECRET_MIN} or more, e.g. from `openssl rand -hex 32`", text.len());
                 return Err(error(why));

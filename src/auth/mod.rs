@@ -21,7 +21,7 @@ use claims::Jwt;
 pub use claims::{MintError, mint};
 pub use keys::KeyError;
 pub use local_admin::LocalAdmin;
-pub(crate) use local_admin::read_token;
+pub(crate) use local_admin::{read_token, write_private};
 
 /// Longest token that is looked at, bytes.
 const TOKEN_MAX: usize = 16 * 1024;
@@ -108,7 +108,10 @@ impl Authenticate for Verifier {
 fn by_name(token: &str) -> Result<Identity, AuthError> {
     let (account, name) = token.split_once('|').map_or((token, None), |(account, name)| (account, Some(name)));
     // The refusal names the form and not what was given, which may be a token of another kind.
-    let account = account.trim().parse().map_err(|why: InvalidId| AuthError::Invalid(format!("in development sign-in, {why}")))?;
+    let account = account
+        .trim()
+        .parse()
+        .map_err(|why: InvalidId| AuthError::Invalid(format!("in development sign-in, {why}")))?;
     Ok(Identity { account, name: name.and_then(presentable), admin: false, expires: None })
 }
 

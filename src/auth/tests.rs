@@ -182,7 +182,8 @@ fn no_algorithm_and_no_confusion_of_algorithms() {
 #[test]
 fn each_public_key_takes_the_algorithms_of_its_kind_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let all = [Algorithm::RS256, Algorithm::PS512, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA, Algorithm::HS256];
+    let all =
+        [Algorithm::RS256, Algorithm::PS512, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA, Algorithm::HS256];
     let table: [(&str, &[Algorithm]); 4] = [
         (RSA_PUBLIC, &[Algorithm::RS256, Algorithm::PS512]),
         (EC_PUBLIC, &[Algorithm::ES256]),
@@ -235,7 +236,8 @@ fn ed25519(kid: &str) -> (Value, EncodingKey) {
     use jsonwebtoken::jwk::Jwk;
     let der = {
         // PKCS#8 of an Ed25519 key is a fixed prefix and the 32 bytes of its seed.
-        let mut der = vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let mut der =
+            vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
         der.extend(kid.bytes().cycle().take(32));
         der
     };
@@ -279,7 +281,10 @@ fn keys_of_a_set_are_found_by_their_names_and_read_again_when_the_file_changes()
     assert!(ambiguous.to_string().contains("several keys"), "{ambiguous}");
 
     std::fs::write(&file, "half a fi").unwrap();
-    assert!(verifier.authenticate(&by(&signs_two, Some("second")), Timestamp(NOW.0 + 4_000)).is_ok(), "the old keys stay");
+    assert!(
+        verifier.authenticate(&by(&signs_two, Some("second")), Timestamp(NOW.0 + 4_000)).is_ok(),
+        "the old keys stay"
+    );
     write_jwks(&file, &[&two]);
     let gone = verifier.authenticate(&by(&signs_one, Some("one")), Timestamp(NOW.0 + 6_000));
     assert!(gone.expect_err("refused").to_string().contains("kid"));
@@ -400,4 +405,3 @@ const ED_PUBLIC: &str = "\
 MCowBQYDK2VwAyEAazDbEXUMV0ufVk7pXQr0u0h7bqwgvdpLVOuIYV3UeHQ=
 -----END PUBLIC KEY-----
 ";
-

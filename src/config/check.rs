@@ -10,6 +10,7 @@ use std::str::FromStr;
 use chamberlain_core::id::AccountId;
 use chamberlain_core::limits::Limits;
 use chamberlain_stores::master_key::MasterKeySource;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::keys::LIMITS;
 use super::sources::{Problem, Settings};
@@ -54,7 +55,7 @@ impl Check<'_> {
         let tls = self.tls();
         let sign_in = self.sign_in();
         let limits = self.limits();
-        let log_filter = self.parsed("log.level");
+        let log_filter = self.log_filter();
         let master_key = self.master_key();
         let config = Config {
             listen: listen?,
@@ -64,6 +65,7 @@ impl Check<'_> {
             public_url,
             allowed_origins,
             allowed_hosts,
+            open_metrics: self.settings.switch("open_metrics"),
             sign_in: sign_in?,
             tls,
             limits: limits?,
@@ -90,10 +92,14 @@ impl Check<'_> {
 
     fn listen(&mut self) -> Option<SocketAddr> {
         let text = self.settings.text("listen")?;
-        let localhost = text.strip_prefix("localhost:").and_then(|port| Some((Ipv4Addr::LOCALHOST, port.parse().ok()?)));
+        let localhost =
+            text.strip_prefix("localhost:").and_then(|port| Some((Ipv4Addr::LOCALHOST, port.parse().ok()?)));
         let address = localhost.map(SocketAddr::from).or_else(|| text.parse().ok());
         if address.is_none() {
-            self.problem("listen", format!("is {text:?}: must be ADDRESS:PORT, e.g. 127.0.0.1:7300, 0.0.0.0:443 or [::]:443"));
+            self.problem(
+                "listen",
+                format!("is {text:?}: must be ADDRESS:PORT, e.g. 127.0.0.1:7300, 0.0.0.0:443 or [::]:443"),
+            );
         }
         address
     }
@@ -124,7 +130,9 @@ impl Check<'_> {
             if !is_origin(origin) {
                 self.problem(
                     "allowed_origins",
-                    format!("holds {origin:?}: an origin is https://HOST or https://HOST:PORT, and there is no wildcard"),
+                    format!(
+                        "holds {origin:?}: an origin is https://HOST or https://HOST:PORT, and there is no wildcard"
+                    ),
                 );
             }
         }
@@ -134,10 +142,10 @@ impl Check<'_> {
     fn hosts(&mut self) -> Vec<String> {
         let hosts = self.settings.list("allowed_hosts");
         for host in hosts {
-            if !is_host(host) {
+            if !is_host(host) || port_of(host).is_some() {
                 self.problem(
                     "allowed_hosts",
-                    format!("holds {host:?}: must be HOST or HOST:PORT as a browser writes it, and there is no wildcard"),
+                    format!("holds {host:?}: must be a name like chat.example.org or an address, without a port, and there is no wildcard"),
                 );
             }
         }
@@ -147,7 +155,9 @@ impl Check<'_> {
     fn tls(&mut self) -> Option<TlsFiles> {
         match (self.settings.path("tls.cert"), self.settings.path("tls.key")) {
             (Some(cert), Some(key)) => return Some(TlsFiles { cert, key }),
-            (Some(_), None) => self.problem("tls.key", "must be set with tls.cert: the file of the certificate's private key"),
+            (Some(_), None) => {
+                self.problem("tls.key", "must be set with tls.cert: the file of the certificate's private key")
+            }
             (None, Some(_)) => self.problem("tls.cert", "must be set with tls.key: the file of the certificate chain"),
             (None, None) => {}
         }
@@ -199,7 +209,10 @@ impl Check<'_> {
                 format!("is \"jwt\", but there is no key to verify tokens with: set one of {}", KEY_SOURCES.join(", ")),
             ),
             [.., last] => {
-                self.problem(last, format!("one key source is enough, and several are set: {}", KEY_SOURCES.join(", ")));
+                self.problem(
+                    last,
+                    format!("one key source is enough, and several are set: {}", KEY_SOURCES.join(", ")),
+                );
             }
         }
         let settings = self.settings;
@@ -212,7 +225,10 @@ impl Check<'_> {
             if secret.len() < SECRET_MIN {
                 self.problem(
                     "auth.hmac_secret",
-                    format!("has {} bytes: must have {SECRET_MIN} or more, e.g. from `openssl rand -hex 32`", secret.len()),
+                    format!(
+                        "has {} bytes: must have {SECRET_MIN} or more, e.g. from `openssl rand -hex 32`",
+                        secret.len()
+                    ),
                 );
             }
             KeySource::Secret(secret)
@@ -231,7 +247,15 @@ impl Check<'_> {
             }
         };
         let leeway_s = settings.number("auth.leeway_s");
-        Some(JwtRules { key, audience, issuer, account_claim: account_claim?, name_claim: name_claim?, admin_claim, leeway_s })
+        Some(JwtRules {
+            key,
+            audience,
+            issuer,
+            account_claim: account_claim?,
+            name_claim: name_claim?,
+            admin_claim,
+            leeway_s,
+        })
     }
 
     /// Text that is not blank.
@@ -274,6 +298,34 @@ impl Check<'_> {
             }
         }
         Some(limits)
+    }
+
+    fn log_filter(&mut self) -> Option<Targets> {
+        let text = self.settings.text("log.level")?;
+        let mut filter = Targets::new();
+        for part in text.split(',').map(str::trim) {
+            let (module, level) =
+                part.split_once('=').map_or((None, part), |(module, level)| (Some(module.trim()), level.trim()));
+            let level = match level {
+                "off" | "error" | "warn" | "info" | "debug" | "trace" => level.parse::<LevelFilter>().ok(),
+                _ => None,
+            };
+            filter = match (module, level) {
+                (None, Some(level)) => filter.with_default(level),
+                (Some(module), Some(level)) if !module.is_empty() => filter.with_target(module, level),
+                _ => {
+                    self.problem(
+                        "log.level",
+                        format!(
+                            "holds {part:?}: must be off, error, warn, info, debug or trace, possibly with exceptions: \
+                             \"info,chamberlain_net=debug\""
+                        ),
+                    );
+                    return None;
+                }
+            };
+        }
+        Some(filter)
     }
 
     fn master_key(&mut self) -> MasterKeySource {
@@ -325,12 +377,16 @@ fn is_origin(text: &str) -> bool {
 
 /// Whether this is a host as it stands in an address, with or without a port.
 fn is_host(text: &str) -> bool {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let named = !host.is_empty() && host.len() <= 253 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    let port = port_of(text);
+    let host = port.map_or(text, |port| &text[..text.len() - port.len() - 1]);
+    let named =
+        !host.is_empty() && host.len() <= 253 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let numbered = bracketed.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     (named || numbered) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+/// What stands behind the last colon, unless that is within an IPv6 address.
+fn port_of(text: &str) -> Option<&str> {
+    text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'))
 }

@@ -44,8 +44,10 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Origins of other pages that may speak for people.
     pub allowed_origins: Vec<String>,
-    /// Other hosts that the server answers to, as a browser writes them.
+    /// Other hosts that the server answers to, without ports.
     pub allowed_hosts: Vec<String>,
+    /// Whether anybody may read the figures.
+    pub open_metrics: bool,
     /// How people sign in.
     pub sign_in: SignIn,
     /// Certificate and key, for TLS.

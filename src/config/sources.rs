@@ -57,7 +57,9 @@ const OF_A_CLUSTER: &[&str] = &["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 /// The variables of this process that have our prefix.
 pub fn environment() -> Vec<(String, String)> {
     let vars = std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value));
-    vars.filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, value)| (name, value.to_string_lossy().into_owned())).collect()
+    vars.filter(|(name, _)| name.starts_with(PREFIX))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        .collect()
 }
 
 /// Every key with its value, where it has one, and where that came from.
@@ -135,7 +137,10 @@ impl Settings {
             && !of.is_empty()
             && !of.contains(&text.as_str())
         {
-            return Err(format!("is {text:?}: must be {}", of.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")));
+            return Err(format!(
+                "is {text:?}: must be {}",
+                of.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
+            ));
         }
         self.values.insert(entry.path.clone(), (value, entry.origin.clone()));
         Ok(())
@@ -217,7 +222,8 @@ fn from_environment(environment: &[(String, String)]) -> Vec<Entry> {
     let is_key = |name: &str| {
         !NOT_KEYS.contains(&name)
             && !OF_A_CLUSTER.iter().any(|known| {
-                name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || (rest.starts_with('_') && !rest.starts_with("__")))
+                name.strip_prefix(known)
+                    .is_some_and(|rest| rest.is_empty() || (rest.starts_with('_') && !rest.starts_with("__")))
             })
     };
     ours.filter(|(_, name, _)| is_key(name))
@@ -260,7 +266,8 @@ fn read_file(path: &Path, entries: &mut Vec<Entry>, problems: &mut Vec<Problem>)
         Ok(table) => flatten("", table, &Origin::File(path.to_owned()), entries),
         // Without the line itself, which may hold a secret that does not belong there.
         Err(why) => {
-            let line = why.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+            let line =
+                why.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             problems.push(problem(format!("line {line}: {}", why.message())));
         }
     }

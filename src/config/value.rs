@@ -109,7 +109,9 @@ pub(super) fn convert(kind: Kind, raw: &Raw, beside: Option<&Path>) -> Result<Va
         (Kind::Path, Raw::Text(text)) if text.is_empty() => Err("must be a path, and is empty".into()),
         (Kind::Path, Raw::Text(text)) => {
             let path = Path::new(text.as_str());
-            Ok(Value::Path(beside.filter(|_| path.is_relative()).map_or_else(|| path.to_owned(), |folder| folder.join(path))))
+            Ok(Value::Path(
+                beside.filter(|_| path.is_relative()).map_or_else(|| path.to_owned(), |folder| folder.join(path)),
+            ))
         }
         (Kind::Number { min, max }, Raw::Text(text)) => {
             let number = text.trim().replace('_', "").parse();

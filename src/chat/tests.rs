@@ -1,0 +1,1 @@
+//! A talk against frames that a server would send.
