@@ -426,9 +426,8 @@ fn edit(room: RoomId, revision: Revision, edit: u32, text: &str) -> Command {
 
 #[tokio::test]
 async fn every_refusal_has_its_documented_code_and_harms_no_other_room() {
-    let mut server = Server::new(&[], CONFIG);
-    server.accounts(r#"[{"account":"robo","site":"local","name":"Robo","bot":true}]"#);
-    server.go();
+    let server = Server::start_with(&[], CONFIG);
+    server.accounts("account,name,bot\nrobo,Robo,true\n");
     let mut provoked = BTreeSet::new();
     for codec in Codec::ALL {
         let mut scene = Scene::set(&server, codec).await;

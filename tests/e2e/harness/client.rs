@@ -345,6 +345,16 @@ impl Client {
         }
     }
 
+    /// The one room of mine that has this name.
+    pub(crate) async fn rooms_by_name(&mut self, name: &str) -> RoomId {
+        let Ok(Answer::Rooms { rooms, .. }) = self.query(Query::Rooms).await else { panic!("who is here has rooms") };
+        let mut named = rooms.iter().filter(|room| room.name == name).map(|room| room.room);
+        let room = named.next().unwrap_or_else(|| panic!("{} is in no room {name:?}", self.account));
+        assert_eq!(named.next(), None, "several rooms are called {name:?}");
+        self.joined.insert(room);
+        room
+    }
+
     /// Opens a room: from the position it holds, else from the first revision.
     pub(crate) async fn open(&mut self, room: RoomId) {
         let position = self.rooms.get(&room).and_then(|log| log.position.as_ref()).map(|(_, position)| position.clone());

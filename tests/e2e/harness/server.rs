@@ -109,9 +109,9 @@ impl Server {
         self.child.take().expect("the server runs").wait().unwrap().code()
     }
 
-    /// Puts accounts into the directory of a server that does not run.
+    /// Puts accounts into the directory: CSV with a heading.
     pub(crate) fn accounts(&self, list: &str) {
-        let file = self.beside("accounts.json");
+        let file = self.beside("accounts.csv");
         std::fs::write(&file, list).unwrap();
         self.ok(&["account", "import", file.to_str().unwrap()]);
     }

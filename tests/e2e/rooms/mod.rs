@@ -20,7 +20,7 @@ pub(crate) fn plain(room: RoomId, text: &str) -> Command {
     Command::Submit(Submit { room, message: message_id(), content: Content::Plain { text: text.into() } })
 }
 
-fn add(room: RoomId, names: &[&str], history: History) -> Command {
+pub(crate) fn add(room: RoomId, names: &[&str], history: History) -> Command {
     let accounts = names.iter().map(|name| account(name)).collect();
     Command::Add { room, accounts, channels: vec![], bots: false, history }
 }
