@@ -8,6 +8,8 @@ pub mod auth;
 pub mod clock;
 mod entropy;
 pub mod gateway;
+mod http;
 mod lock;
 pub mod metrics;
 pub mod node;
+pub mod server;

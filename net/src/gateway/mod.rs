@@ -11,6 +11,7 @@ mod requests;
 mod session;
 
 pub use framing::frame;
+pub(crate) use rate::Rate;
 
 use std::sync::Arc;
 use std::time::Duration;

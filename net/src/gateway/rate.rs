@@ -9,20 +9,20 @@ use chamberlain_core::time::Instant;
 
 /// A connection's allowance.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     every: Duration,
     ahead: Duration,
     empty_at: Instant,
 }
 
 impl Rate {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let every = Duration::from_secs(1) / limits.submits_per_second;
         Self { every, ahead: every * limits.submits_burst, empty_at: Instant::default() }
     }
 
     /// Takes one command, if there is one left.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let empty_at = self.empty_at.max(now).after(self.every);
         let allowed = empty_at.since(now) <= self.ahead;
         if allowed {

@@ -4,6 +4,7 @@
 //! all. Rooms are loaded when somebody needs them and dropped when nobody does; nothing durable lives here.
 
 mod accounts;
+mod admin;
 mod effects;
 mod load;
 mod mark;
@@ -31,6 +32,7 @@ use crate::clock::Clock;
 use crate::lock::Lock;
 use crate::metrics::Metrics;
 use accounts::AccountLog;
+pub use admin::{AdminRoom, BodyState, LogItem};
 pub(crate) use room::Room;
 pub(crate) use sockets::{Handle, Notes, Sockets};
 
