@@ -102,7 +102,7 @@ function enter(token) {
   // A token that was refused is not to be offered again: who signs in gives another one.
   const one = new Client(address, () => token);
   client = one;
-  details = new Details(one, { learn: ({ account, name }) => learnName(account, name), leaving: (id) => leaving.add(id), closed: detailsClosed });
+  details = new Details(one, { learn: ({ account, name }) => learnName(account, name), leaving: (id, will) => (will ? leaving.add(id) : leaving.delete(id)), closed: detailsClosed });
   let entered = false;
   one.on('status', (status) => {
     showStatus(status);
@@ -143,7 +143,8 @@ function enter(token) {
     render();
   });
   one.on('joined', () => render());
-  one.on('problem', (problem) => toast(sentence(problem.message), 'bad'));
+  // A refused sign-in is told by the sign-in.
+  one.on('problem', (problem) => problem.code !== 'unauthenticated' && toast(sentence(problem.message), 'bad'));
   one.start().catch(() => {});
 }
 
@@ -227,7 +228,9 @@ function select(next) {
   render();
   mark();
   more();
-  if (next && !NARROW.matches && document.activeElement?.closest('#side') === null) text.focus();
+  if (!next) sidebar.focus() || at('new-channel').focus();
+  else if (NARROW.matches || standingOf(next) !== '') at('title').focus();
+  else text.focus();
 }
 
 /** Everything around the messages. */

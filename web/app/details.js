@@ -24,8 +24,8 @@ export class Details {
 
   /**
    * @param {Client} client
-   * @param {{learn: (member: MemberView) => void, leaving: (room: string) => void, closed: () => void}} told What the page is
-   *   told: names, that this account is about to leave of its own will, and that the panel was closed.
+   * @param {{learn: (member: MemberView) => void, leaving: (room: string, will: boolean) => void, closed: () => void}} told What the page is
+   *   told: names, whether this account is about to leave of its own will, and that the panel was closed.
    */
   constructor(client, { learn, leaving, closed }) {
     this.#client = client;
@@ -218,9 +218,14 @@ export class Details {
       lead: 'You get nothing that follows, until somebody adds you again.',
       ok: 'Leave',
       grave: true,
-      act: () => {
-        this.#leaving(room.id);
-        return this.#client.leave(room.id);
+      act: async () => {
+        this.#leaving(room.id, true);
+        try {
+          await this.#client.leave(room.id);
+        } catch (error) {
+          this.#leaving(room.id, false);
+          throw error;
+        }
       },
     });
   }

@@ -37,10 +37,12 @@ export class Sidebar {
     this.#render();
   }
 
-  /** Puts the focus on the selected room, or the first. */
+  /** Puts the focus on the selected room, or the first; gives whether there was one. */
   focus() {
     const links = this.#links();
-    (links.find((link) => link.getAttribute('aria-current')) ?? links[0])?.focus();
+    const link = links.find((one) => one.getAttribute('aria-current')) ?? links[0];
+    link?.focus();
+    return link !== undefined;
   }
 
   #render() {

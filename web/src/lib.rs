@@ -2,7 +2,7 @@
 //!
 //! No build step: what is in this folder is what browsers get. An asset's entity tag is a hash of its bytes, computed by the
 //! compiler, so that a browser asks again after every release and is told `304` in between. The page has no inline script
-//! or style and asks nothing but its own origin, so that [`CONTENT_SECURITY_POLICY`] can be strict.
+//! or style and asks nothing but its own origin, so that the content security policy it is sent with can be strict.
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +16,6 @@ pub struct Asset {
     /// The header `ETag`, quotes included: a hash of the contents.
     pub etag: &'static str,
 }
-
-/// The header `Content-Security-Policy` that the page is written for; to be sent with every asset.
-pub const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
