@@ -74,6 +74,10 @@ pub(super) struct Talk {
     room: Option<RoomId>,
     open: bool,
     position: Option<Blob>,
+    /// What was shown, up to here.
+    covered: Revision,
+    /// The head when the room was opened: what was said before is shown before it ends.
+    head: Revision,
     current: Option<CurrentKey>,
     sealer: Option<Sealer>,
     openers: BTreeMap<KeyVersion, Opener>,
@@ -95,6 +99,8 @@ impl Talk {
             room: None,
             open: false,
             position: None,
+            covered: Revision::ZERO,
+            head: Revision::ZERO,
             current: None,
             sealer: None,
             openers: BTreeMap::new(),
@@ -188,14 +194,17 @@ impl Talk {
                     (None, None) => self.find(),
                 }
             }
-            ServerFrame::Opened { room, .. } => self.opened(&room),
-            ServerFrame::Batch { items, position, .. } => {
+            ServerFrame::Opened { room, after, head } => {
+                (self.covered, self.head) = (after, head);
+                self.opened(&room);
+            }
+            ServerFrame::Batch { items, to, position, .. } => {
                 for item in items {
                     self.item(item);
                 }
-                self.position = Some(position);
+                self.covers(to, position);
             }
-            ServerFrame::Void { position, .. } => self.position = Some(position),
+            ServerFrame::Void { to, position, .. } => self.covers(to, position),
             ServerFrame::Key { room, version, secret, .. } => self.key(room, version, &secret),
             ServerFrame::Ok { id, answer } => self.answered(id, answer),
             ServerFrame::Error { id, reason, message, current, .. } => self.refused(id, reason, message, current),
@@ -275,6 +284,12 @@ impl Talk {
             request.again = false;
             self.acts.push(Act::Send(request.frame.clone()));
         }
+    }
+
+    fn covers(&mut self, to: Revision, position: Blob) {
+        self.covered = to;
+        self.position = Some(position);
+        self.finish();
     }
 
     fn key(&mut self, room: RoomId, version: KeyVersion, secret: &[u8]) {
@@ -509,7 +524,8 @@ impl Talk {
 
     /// Ends when there is nothing left to do.
     fn finish(&mut self) {
-        if self.input_ended && !self.options.stay && self.requests.is_empty() {
+        let caught_up = self.open && self.covered >= self.head;
+        if self.input_ended && caught_up && !self.options.stay && self.requests.is_empty() {
             let refused = self.refused.take();
             self.end(
                 refused.map_or(Ok(()), |message| Err(Failure::failed(format!("not everything was taken: {message}")))),
