@@ -53,7 +53,16 @@ impl MessageContent {
 
     /// Writes what is to be sealed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a string can always be written as JSON")
+        Self::bytes_of(&self.text)
+    }
+
+    /// Writes what is to be sealed of a text, without a copy of the text.
+    pub(super) fn bytes_of(text: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Borrowed<'a> {
+            text: &'a str,
+        }
+        serde_json::to_vec(&Borrowed { text }).expect("a string can always be written as JSON")
     }
 }
 

@@ -168,10 +168,10 @@ impl Requests {
 
 /// Removes what still says `place`: a later one under the same name stays.
 fn remove_if<K: Ord>(index: &mut BTreeMap<K, u64>, key: K, place: u64) {
-    if let alloc::collections::btree_map::Entry::Occupied(found) = index.entry(key) {
-        if *found.get() == place {
-            found.remove();
-        }
+    if let alloc::collections::btree_map::Entry::Occupied(found) = index.entry(key)
+        && *found.get() == place
+    {
+        found.remove();
     }
 }
 

@@ -167,12 +167,12 @@ impl Sequencer {
     fn take_up_staged(&mut self) {
         let Some(fold) = &self.fold else { return };
         let current = fold.state.current_key();
-        if let (Some((version, secret)), Some(site)) = (self.staged.clone(), fold.state.site()) {
-            if current.is_some_and(|key| key.version == version && key.public == secret.public()) {
-                let cache = self.limits.sealers_per_key as usize;
-                self.opener = Some(Opener::new(site, self.room, version, secret, cache));
-                self.staged = None;
-            }
+        if let (Some((version, secret)), Some(site)) = (self.staged.clone(), fold.state.site())
+            && current.is_some_and(|key| key.version == version && key.public == secret.public())
+        {
+            let cache = self.limits.sealers_per_key as usize;
+            self.opener = Some(Opener::new(site, self.room, version, secret, cache));
+            self.staged = None;
         }
     }
 

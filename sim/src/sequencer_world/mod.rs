@@ -153,10 +153,10 @@ impl World {
             Happening::Act { node, life, act } => {
                 let input = self.stores.act(act, &mut self.history, self.now, &mut self.rng);
                 if let Some(input) = input {
-                    if let Input::Loaded(Ok(fold)) = &input {
-                        if self.nodes[node].life == life {
-                            self.note(Seen::Loaded { node, head: fold.state.head() });
-                        }
+                    if let Input::Loaded(Ok(fold)) = &input
+                        && self.nodes[node].life == life
+                    {
+                        self.note(Seen::Loaded { node, head: fold.state.head() });
                     }
                     let at = self.now + self.faults.delay(&mut self.rng);
                     self.schedule(at, Happening::Input { node, life, input: Box::new(input) });

@@ -24,7 +24,7 @@ impl Case<'_> {
         let mut members = Vec::with_capacity(1 + accounts.len() + self.request.from_channels.len());
         members.push(requester.clone());
         let seen: BTreeSet<_> = core::iter::once(requester).collect();
-        extend_new(&mut members, seen, accounts.iter().chain(self.from_channels(false)));
+        extend_new(&mut members, seen, accounts.iter().chain(self.who_comes_along(false)));
         self.fits(members.len())?;
         self.few_enough(accounts.len().max(members.len() - 1))?;
         self.none_disabled(&members)?;
@@ -119,7 +119,7 @@ impl Case<'_> {
     }
 
     /// Who comes along from the channels named: nobody who is shut out, and bots only where bots may come.
-    pub(super) fn from_channels(&self, bots: bool) -> impl Iterator<Item = &AccountId> {
+    pub(super) fn who_comes_along(&self, bots: bool) -> impl Iterator<Item = &AccountId> {
         self.request.from_channels.iter().filter(move |account| {
             self.profile(account).is_none_or(|profile| !profile.disabled && (bots || !profile.bot))
         })

@@ -25,7 +25,7 @@ impl Case<'_> {
         self.all_known(accounts)?;
         self.no_foreign_channel()?;
         let mut new = Vec::new();
-        let named = accounts.iter().chain(self.from_channels(bots));
+        let named = accounts.iter().chain(self.who_comes_along(bots));
         extend_new(&mut new, BTreeSet::new(), named.filter(|account| !self.state.is_member(account)));
         self.fits(self.state.member_count() as usize + new.len())?;
         self.few_enough(accounts.len().max(new.len()))?;

@@ -124,7 +124,7 @@ impl Case<'_> {
                 message,
                 sender: sender.clone(),
                 edit,
-                plaintext: MessageContent { text: text.clone() }.to_bytes(),
+                plaintext: MessageContent::bytes_of(text),
             }),
             Content::Sealed(envelope) => {
                 let claim = Claim { room: self.request.room, version, kind: BodyKind::Message, sender, message, edit };

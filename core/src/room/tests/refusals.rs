@@ -3,8 +3,11 @@
 use super::*;
 use crate::room::refused::Reason as R;
 
+/// What is tried, in which house, by whom, and what comes of it.
+type Row = (&'static str, fn() -> House, &'static str, fn(&House) -> Command, Option<R>);
+
 /// Asks in a house made by `make`, and expects the refusal.
-fn table(rows: &[(&str, fn() -> House, &str, fn(&House) -> Command, Option<R>)]) {
+fn table(rows: &[Row]) {
     for (what, make, who, command, expected) in rows {
         let mut house = make();
         let command = command(&house);
