@@ -20,6 +20,8 @@ mod queue;
 mod registry;
 mod serve;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use cursor::{Budget, Claim, Cursor};
 pub use hub::{Framing, Hub};

@@ -7,6 +7,7 @@
 //! and is no reason to end a connection; not taking a byte for long is.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,7 +40,8 @@ pub struct Socket {
     pub(super) batch: bool,
     pub(super) limits: Arc<Limits>,
     framing: Framing,
-    pub(super) rooms: BTreeMap<RoomId, Opening>,
+    /// Boxed: a node of the map has space for eleven, and most sockets have few.
+    pub(super) rooms: BTreeMap<RoomId, Box<Opening>>,
     /// Rooms that have something to be sent, each once.
     pub(super) ready: VecDeque<RoomId>,
     /// Openings with frames in the write that is under way.
@@ -189,7 +191,7 @@ impl Socket {
                 cursor.moved(head);
                 let id = OpeningId(self.next_id);
                 self.next_id += 1;
-                let mut opening = Opening {
+                let mut opening = Box::new(Opening {
                     id,
                     cursor,
                     sent: after,
@@ -205,7 +207,7 @@ impl Socket {
                     queued: false,
                     in_flight: false,
                     answers: BTreeMap::new(),
-                };
+                });
                 enqueue(&mut self.ready, room, &mut opening);
                 self.rooms.insert(room, opening);
             }
@@ -289,7 +291,7 @@ impl Socket {
     }
 
     /// The opening, if it is still this one and waits for just this.
-    fn waiting_for(&mut self, room: RoomId, id: OpeningId, wait: Wait) -> Option<&mut Opening> {
+    fn waiting_for(&mut self, room: RoomId, id: OpeningId, wait: Wait) -> Option<&mut Box<Opening>> {
         self.rooms.get_mut(&room).filter(|opening| opening.id == id && opening.wait == wait)
     }
 

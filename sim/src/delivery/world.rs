@@ -73,7 +73,7 @@ pub fn settings() -> impl Strategy<Value = Setting> {
     let device = (0..CAST.len() as u8, any::<bool>(), prop::bool::weighted(0.7));
     let refuse = prop::option::weighted(0.3, 0..5_u32);
     let devices = prop::collection::vec(device, 1..6);
-    (1..4_u8, 1..6_u32, 600..4_000_u32, 1..8_u32, refuse, devices).prop_map(
+    (prop_oneof![3 => 1..4_u8, 1 => 5..8_u8], 1..6_u32, 600..4_000_u32, 1..8_u32, refuse, devices).prop_map(
         |(rooms, batch_items, frame_bytes, tail, refuse, devices)| Setting {
             rooms,
             batch_items,
