@@ -160,7 +160,8 @@ pub enum ServerFrame {
         to: Revision,
         /// What happened, in order.
         items: Vec<Item>,
-        /// What to resume from after this frame.
+        /// What to resume from after this frame. Empty in a past that was opened without a position, until the server knows
+        /// the digests up to there: then resume with `from`, the revision after `to`.
         position: Blob,
         /// Which of the revisions this very connection asked for.
         own: Vec<OwnRevision>,
@@ -175,7 +176,7 @@ pub enum ServerFrame {
         to: Revision,
         /// Why.
         why: VoidWhy,
-        /// What to resume from after this frame.
+        /// What to resume from after this frame; empty as in `batch`.
         position: Blob,
     },
     /// A room key, always before the first revision that needs it.
