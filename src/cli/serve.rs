@@ -37,6 +37,7 @@ impl Serve {
         let Self { place, listen, dev } = self;
         let config = load(&Flags { listen, dev, ..place.flags() })?.config;
         logging::start(config.log_filter.clone(), config.log_json);
+        allow_files(&config);
         // Before anything else: a signal during a long opening must not be lost.
         let stop = stop_signal()?;
         let server = Server::open(&config).await?;
@@ -89,6 +90,33 @@ fn about_key(key: &Path) -> String {
         key.display()
     )
 }
+
+/// Files that are neither connections nor counted among them: the store, pages of the runtime, log lines.
+#[cfg(unix)]
+const OTHER_FILES: u64 = 256;
+
+/// Every connection is an open file, and systems begin with few of them allowed: takes as many as may be had.
+#[cfg(unix)]
+fn allow_files(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "no more files may be opened than before");
+    }
+    let wanted = u64::from(config.limits.sockets) + OTHER_FILES;
+    // Nobody asked for the default, and few need it.
+    let asked_for = config.limits.sockets != Limits::default().sockets;
+    if let Some(allowed) = getrlimit(Resource::Nofile).current.filter(|allowed| asked_for && *allowed < wanted) {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "the system allows fewer open files than limits.sockets connections need (ulimit -n)"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn allow_files(_: &Config) {}
 
 /// Ends at the first signal to stop; the second ends the process.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {

@@ -1,6 +1,7 @@
 //! The built binary as people use it: commands, what they print, how they end, and what is left behind.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking, and their helpers are tests, too")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -328,7 +329,7 @@ fn signed_tokens_are_made_and_taken() {
     let admin = with(&mut on(data.path(), &["token", "root", "--admin"])).well();
     assert!(remote(admin.trim()).well().contains("lobby"));
     assert!(
-        run(&mut on(data.path(), &["room", "list"]).envs(variables)).well().contains("lobby"),
+        run(on(data.path(), &["room", "list"]).envs(variables)).well().contains("lobby"),
         "this machine administers"
     );
     run(&mut chamberlain(&["room", "list", "--url", &server.url])).badly(2, &["CHAMBERLAIN_TOKEN"]);
