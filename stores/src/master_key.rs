@@ -167,10 +167,14 @@ fn check_mode(_path: &Path, _file: &File) -> Result<(), MasterKeyError> {
     Ok(())
 }
 
-/// Whether the folder holds nothing, or is not there.
+/// What an operator, or the file system, puts into a folder before there is any data in it.
+const NO_DATA: &[&str] = &["chamberlain.toml", "lost+found"];
+
+/// Whether the folder holds no data, or is not there. An entry that cannot be read counts as data.
 fn is_empty(folder: &Path) -> Result<bool, MasterKeyError> {
+    let is_data = |entry: &fs::DirEntry| !NO_DATA.iter().any(|name| entry.file_name() == *name);
     match fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(mut entries) => Ok(!entries.any(|entry| entry.as_ref().map_or(true, is_data))),
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(why) => Err(failed("reading", folder, why)),
     }
@@ -261,6 +265,13 @@ mod tests {
         assert!(matches!(refused, MasterKeyError::Missing(_)));
         assert!(refused.to_string().contains("put back the key"), "{refused}");
         assert!(!folder.path().join(FILE_NAME).exists());
+    }
+
+    #[test]
+    fn a_folder_with_its_configuration_alone_holds_no_data() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("chamberlain.toml"), "").expect("written");
+        assert!(MasterKeySource::DataFolder.load(folder.path()).expect("made").made.is_some());
     }
 
     #[cfg(unix)]
