@@ -5,8 +5,10 @@
 
 mod author;
 mod oracle;
+mod schedule;
 mod world;
 
 pub use author::{Author, Deed, Fact};
 pub use oracle::{Delivery, Objection, Received, Shown};
-pub use world::{Act, CAST, Setting, World, acts, settings};
+pub use schedule::{Act, CAST, Setting, acts, settings};
+pub use world::World;
