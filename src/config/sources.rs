@@ -49,7 +49,7 @@ pub struct Flags {
 const PREFIX: &str = "CHAMBERLAIN_";
 
 /// Variables with our prefix that are not configuration: for the command line and for tests.
-const NOT_KEYS: &[&str] = &["CONFIG", "URL", "TOKEN", "SOAK"];
+const NOT_KEYS: &[&str] = &["CONFIG", "URL", "TOKEN", "BIN", "SOAK"];
 
 /// Variables that a cluster sets for every service in it, here for one named `chamberlain`.
 const OF_A_CLUSTER: &[&str] = &["SERVICE_HOST", "SERVICE_PORT", "PORT"];

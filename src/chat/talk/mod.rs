@@ -3,12 +3,15 @@
 //! Frames and lines go in, [`Act`]s come out. A message is sealed under the room's current key; when another version won
 //! meanwhile, it is sealed anew under that one, with the same message and request id.
 
+mod hear;
+mod speak;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use chamberlain_core::id::{KeyVersion, MessageId, RequestId, Revision, RoomId, SiteId};
-use chamberlain_core::keys::{Blob, BodyKind, Claim, Opener, RoomSecret, Sealer};
-use chamberlain_core::room::{Command, Content, CurrentKey, Event, MessageContent, Outcome, Reason, Submit};
-use chamberlain_core::wire::{Answer, ClientFrame, Hello, Item, Open, Query, ResetWhy, RoomView, ServerFrame};
+use chamberlain_core::keys::{Blob, BodyKind, Opener, Sealer};
+use chamberlain_core::room::{Command, CurrentKey, Outcome, Reason};
+use chamberlain_core::wire::{Answer, ClientFrame, Hello, Open, Query, ResetWhy, RoomView, ServerFrame};
 use rand::Rng;
 use rand::rngs::StdRng;
 use zeroize::Zeroizing;
@@ -290,173 +293,6 @@ impl Talk {
         self.covered = to;
         self.position = Some(position);
         self.finish();
-    }
-
-    fn key(&mut self, room: RoomId, version: KeyVersion, secret: &[u8]) {
-        let secret = secret.try_into().ok().and_then(|bytes| RoomSecret::from_bytes(bytes).ok());
-        match (secret, &self.site) {
-            (Some(secret), Some(site)) if Some(room) == self.room => {
-                self.openers.insert(version, Opener::new(site, room, version, secret, SEALERS));
-            }
-            _ => self.show(format!("* the key of version {version} makes no sense")),
-        }
-    }
-
-    fn item(&mut self, item: Item) {
-        let Item { revision, time, account, event, body } = item;
-        match event {
-            Event::Message { message, kind, version, .. } => {
-                let seen = Seen { revision, message, kind, edits: 0 };
-                let text = match &body {
-                    None => "(taken back)".to_owned(),
-                    Some(envelope) => self.text(&seen, &account, envelope, 0),
-                };
-                if self.seen.len() == REMEMBERED {
-                    self.seen.pop_front();
-                }
-                self.seen.push_back(seen);
-                let line = match kind {
-                    BodyKind::Message => shown::said(revision, version, time, &account, &text),
-                    BodyKind::System => format!("* {}", crate::cli::output::shown(&text)),
-                };
-                self.show(line);
-            }
-            Event::Edited { revision: of, edit, version } => {
-                let text = match (self.seen.iter().position(|seen| seen.revision == of), &body) {
-                    (Some(at), Some(envelope)) => {
-                        self.seen[at].edits = edit;
-                        let Seen { message, kind, .. } = self.seen[at];
-                        self.text(&Seen { revision: of, message, kind, edits: edit }, &account, envelope, edit)
-                    }
-                    (Some(at), None) => {
-                        self.seen[at].edits = edit;
-                        "(taken back)".to_owned()
-                    }
-                    (None, _) => "(an edit of something earlier)".to_owned(),
-                };
-                self.show(format!("{} (edited)", shown::said(of, version, time, &account, &text)));
-            }
-            Event::Deleted { revision } => self.show(format!("* {account} took back #{revision}")),
-            Event::KeyRotated { version, public } => {
-                self.current = Some(CurrentKey { version, public });
-                if version > KeyVersion::FIRST {
-                    self.show(format!("* key version {version} from here on"));
-                }
-            }
-            Event::RoleSet { account, role } => self.show(format!("* {account} is {role:?} now").to_lowercase()),
-            Event::Created { .. }
-            | Event::MembersAdded { .. }
-            | Event::MembersRemoved { .. }
-            | Event::Renamed { .. }
-            | Event::Archived
-            | Event::Unchanged => {}
-        }
-    }
-
-    /// What an envelope says, or why it does not.
-    fn text(
-        &mut self,
-        seen: &Seen,
-        sender: &chamberlain_core::id::AccountId,
-        envelope: &chamberlain_core::keys::Envelope,
-        edit: u32,
-    ) -> String {
-        let (Some(room), Some(opener)) = (self.room, self.openers.get_mut(&envelope.version)) else {
-            return format!("(no key of version {})", envelope.version);
-        };
-        let claim = Claim { room, version: envelope.version, kind: seen.kind, sender, message: seen.message, edit };
-        match opener.open(&claim, envelope) {
-            Ok(plain) => MessageContent::parse(&plain).map_or_else(|| "(not text)".to_owned(), |content| content.text),
-            Err(why) => format!("(cannot be opened: {why})"),
-        }
-    }
-
-    fn say(&mut self, text: String) {
-        let message = MessageId::from_digest(&self.random());
-        self.seal_and_send(text, message, BodyKind::Message, 0, None);
-    }
-
-    fn command(&mut self, verb: &str, rest: &str) {
-        let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
-        let at = first.trim_start_matches('#').parse().map(Revision);
-        match (verb, self.room) {
-            ("quit", _) => {
-                self.options.stay = false;
-                self.input_ended();
-            }
-            ("members", Some(room)) => {
-                let query = Query::Members { room, after: None, limit: None };
-                self.request(|id| ClientFrame::Query { id, query }, Waiting::Members);
-            }
-            ("delete", Some(room)) if let Ok(revision) = at => {
-                self.request(
-                    |id| ClientFrame::Command { id, command: Command::Delete { room, revision } },
-                    Waiting::Taken,
-                );
-            }
-            ("edit", Some(_))
-                if let Ok(revision) = at
-                    && !text.trim().is_empty() =>
-            {
-                match self.seen.iter().find(|seen| seen.revision == revision) {
-                    Some(seen) => {
-                        let (message, kind, edit) = (seen.message, seen.kind, seen.edits + 1);
-                        self.seal_and_send(text.to_owned(), message, kind, edit, Some(revision));
-                    }
-                    None => self.show(format!("* nothing was said at #{revision}, as far as was seen here")),
-                }
-            }
-            ("help", _) => self.show(shown::HELP.to_owned()),
-            _ => self.show(format!("* /{verb} is not understood; /help says what there is")),
-        }
-    }
-
-    fn seal_and_send(&mut self, text: String, message: MessageId, kind: BodyKind, edit: u32, at: Option<Revision>) {
-        let id = RequestId::from_random(self.random());
-        let what = Waiting::Said { text: text.clone(), message, kind, edit, at, reseals: 0 };
-        if let Some(frame) = self.sealed(id, &text, message, kind, edit, at) {
-            self.send(frame.clone());
-            self.requests.push(Request { id, frame, what, again: false });
-        }
-    }
-
-    /// A message or an edit, sealed under the current key.
-    fn sealed(
-        &mut self,
-        id: RequestId,
-        text: &str,
-        message: MessageId,
-        kind: BodyKind,
-        edit: u32,
-        at: Option<Revision>,
-    ) -> Option<ClientFrame> {
-        let (room, current, site) = (self.room?, self.current?, self.site.clone()?);
-        if self.sealer.as_ref().is_none_or(|sealer| sealer.version() != current.version) {
-            match Sealer::new(&site, room, current.version, &current.public, &mut self.rng) {
-                Ok(sealer) => self.sealer = Some(sealer),
-                Err(why) => {
-                    self.show(format!("* the room's key makes no sense: {why}"));
-                    return None;
-                }
-            }
-        }
-        let claim = Claim { room, version: current.version, kind, sender: &self.options.account, message, edit };
-        let content = MessageContent { text: text.to_owned() };
-        let envelope = match self.sealer.as_mut()?.seal(&claim, &content.to_bytes()) {
-            Ok(envelope) => envelope,
-            Err(why) => {
-                // The next one encapsulates anew.
-                self.sealer = None;
-                self.show(format!("* not sent: {why}"));
-                return None;
-            }
-        };
-        let content = Content::Sealed(envelope);
-        let command = match at {
-            None => Command::Submit(Submit { room, message, content }),
-            Some(revision) => Command::Edit { room, revision, edit, content },
-        };
-        Some(ClientFrame::Command { id, command })
     }
 
     fn answered(&mut self, id: RequestId, answer: Answer) {
