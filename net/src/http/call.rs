@@ -55,6 +55,9 @@ impl Call {
 
     /// The body, as this type.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refused> {
+        if self.body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Refused::new(Reason::Malformed, "body: must be a JSON object"));
+        }
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
         let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
