@@ -67,7 +67,7 @@ async fn administrators_see_rooms_and_not_what_is_said() {
     let sent = server.ask("ada", "POST", &path, json!({ "text": "a secret" })).await.is(201);
     let revision = sent["sent"]["revision"].as_u64().unwrap();
 
-    let mut rooms = vec![room.clone(), other];
+    let mut rooms = [room.clone(), other];
     rooms.sort();
     let page = server.ask("root", "GET", "/v1/admin/rooms?limit=1", Value::Null).await.is(200);
     assert_eq!((&page["rooms"][0]["room"], &page["more"]), (&json!(rooms[0]), &json!(true)));
