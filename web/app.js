@@ -1,22 +1,22 @@
 // The page: signs in, keeps the rooms on screen in step with the client, and passes on what is typed and clicked.
 //
-// `window.chamberlain` is a handle for debugging, in the console and in the browser test: see `handle` at the end.
+// `window.chamberlain` is a handle for debugging, in the console and in the browser test: see app/handle.js.
 
 import { ask } from './app/dialogs.js';
 import { Details } from './app/details.js';
 import { at, icon, paintAvatar, toast } from './app/dom.js';
+import { handleOf } from './app/handle.js';
 import { Sidebar } from './app/sidebar.js';
+import { themes } from './app/theme.js';
 import { Timeline } from './app/timeline.js';
 import { count, sentence, why } from './app/words.js';
 import { Client } from './client.js';
 
-/** @import { Status } from './client.js' */
+/** @import { Status } from './connection.js' */
 /** @import { Message, Room } from './room.js' */
 
 /** Where this tab keeps its sign-in; another tab may be somebody else. */
 const SESSION = 'chamberlain.session';
-/** Which theme was chosen; for all tabs. */
-const THEME = 'chamberlain.theme';
 /** Rooms that are delivered whether or not they are on screen; of the others only counts are. */
 const OPEN_MAX = 50;
 /** Revisions to begin a room with, and to load at a time. */
@@ -45,12 +45,13 @@ let unseenBelow = 0;
 
 const text = /** @type {HTMLTextAreaElement} */ (at('text'));
 
+Object.assign(window, { chamberlain: handleOf(() => client) });
 begin();
 
 // --- signing in ---
 
 async function begin() {
-  theme(localStorage.getItem(THEME));
+  themes(at('theme'));
   listen();
   if (!globalThis.crypto?.subtle) {
     return gate(
@@ -444,7 +445,7 @@ async function newDm() {
   if (done) go(made);
 }
 
-// --- the connection, the theme, the drawers ---
+// --- the connection, the drawers ---
 
 /** @param {Status} status */
 function showStatus(status) {
@@ -470,19 +471,6 @@ function showStatus(status) {
   };
   write();
   if (status.state === 'waiting') countdown = setInterval(write, 250);
-}
-
-/** @param {string | null} chosen */
-function theme(chosen) {
-  const root = document.documentElement;
-  if (chosen === 'dark' || chosen === 'light') root.dataset.theme = chosen;
-  else delete root.dataset.theme;
-  const dark = chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-  const button = at('theme');
-  button.replaceChildren(icon(dark ? 'sun' : 'moon'));
-  button.setAttribute('aria-label', dark ? 'Light colours' : 'Dark colours');
-  button.title = dark ? 'Light colours' : 'Dark colours';
-  button.dataset.next = dark ? 'light' : 'dark';
 }
 
 /** The list of rooms as a drawer, where there is no room beside. @param {boolean} open */
@@ -527,11 +515,6 @@ function listen() {
   at('sign-out').addEventListener('click', () => signOut());
   for (const id of ['new-channel', 'empty-channel']) at(id).addEventListener('click', newChannel);
   for (const id of ['new-dm', 'empty-dm']) at(id).addEventListener('click', newDm);
-  at('theme').addEventListener('click', () => {
-    const next = at('theme').dataset.next ?? 'dark';
-    localStorage.setItem(THEME, next);
-    theme(next);
-  });
   at('side-open').addEventListener('click', () => drawer(true));
   at('side-close').addEventListener('click', () => closeDrawer());
   at('scrim').addEventListener('click', () => (at('side').classList.contains('open') ? closeDrawer() : details.toggle(false)));
@@ -592,69 +575,9 @@ function listen() {
     mark();
   });
   NARROW.addEventListener('change', narrow);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => theme(localStorage.getItem(THEME)));
 }
 
 function closeDrawer() {
   drawer(false);
   at('side-open').focus();
 }
-
-// --- for debugging ---
-
-/**
- * What a room's messages were opened from, as the server sent it.
- * @typedef {object} Taken
- * @property {string} room
- * @property {number | null} revision
- * @property {string} sender
- * @property {string} message
- * @property {'message' | 'system'} kind
- * @property {number} version
- * @property {number} edits
- * @property {import('./types.js').Envelope | null} sealed
- */
-
-/** The handle. It can do nothing that the page cannot. */
-const handle = {
-  get client() {
-    return client;
-  },
-
-  /** The envelopes of a room that this page has. @param {string} id @returns {Taken[]} */
-  envelopes(id) {
-    const messages = client?.room(id).messages ?? [];
-    return messages.map(({ room: of, revision, sender, message, kind, version, edits, sealed }) => ({ room: of, revision, sender, message, kind, version, edits, sealed }));
-  },
-
-  /** The key versions of a room that this page holds. @param {string} id */
-  versions(id) {
-    return [...(client?.room(id).keys.keys() ?? [])];
-  },
-
-  /**
-   * Tries to open an envelope with every key of its room that this page holds: as the version that it says, and relabelled as
-   * the version of the key.
-   * @param {Taken} taken
-   * @returns {Promise<{opened: boolean, text: string | null, tried: number}>}
-   */
-  async tryOpen({ room: id, sender, message, kind, version, edits, sealed }) {
-    let tried = 0;
-    for (const opening of client?.room(id).keys.values() ?? []) {
-      const opener = await opening;
-      for (const as of new Set([version, opener.version])) {
-        if (!sealed) continue;
-        tried += 1;
-        const claim = { room: id, version: as, kind, sender, message, edit: edits };
-        try {
-          const plaintext = await opener.open(claim, { ...sealed, version: as });
-          return { opened: true, text: new TextDecoder().decode(plaintext), tried };
-        } catch {
-          // The next key.
-        }
-      }
-    }
-    return { opened: false, text: null, tried };
-  },
-};
-Object.assign(window, { chamberlain: handle });

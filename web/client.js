@@ -17,27 +17,20 @@
 //   says so.
 // - Secrets live in memory only.
 
-import { Opener, Sealer, fromBase64, utf8 } from './envelope.js';
+import { Connection } from './connection.js';
+import { Keys } from './keys.js';
+import { ClientError, Refused, Requests, unexpected } from './requests.js';
 import { Room } from './room.js';
+import { Rooms } from './rooms.js';
 
+export { SUBPROTOCOL } from './connection.js';
 export { Opener, OpenError, Sealer } from './envelope.js';
+export { ClientError, Refused } from './requests.js';
 export { Room } from './room.js';
 
-/** @import { Answer, CurrentKey, Envelope, ErrorFrame, HistoryPage, Item, KeyFrame, MembersPage, MemberView, Outcome, Role, RoomView, Sent, ServerFrame, Socket, SocketClass, Welcome } from './types.js' */
-/** @import { Claim } from './envelope.js' */
+/** @import { Status, Timing, TokenSource } from './connection.js' */
 /** @import { Entry, Message, Opening } from './room.js' */
-
-export const SUBPROTOCOL = 'chamberlain.v1+json';
-
-/**
- * What the connection is doing.
- * @typedef {object} Status
- * @property {'idle' | 'connecting' | 'connected' | 'waiting' | 'ended'} state
- * @property {number} attempt Connections tried in vain since the last good one.
- * @property {number | null} retryAt While waiting: when the next attempt is due, in milliseconds since the epoch.
- * @property {string} reason Why the last connection ended, in words; empty when there is none.
- * @property {string | null} code Why it ended, for a program: a reason of the server, or `closed`.
- */
+/** @import { AccountChange, Answer, Envelope, ErrorFrame, HistoryPage, Item, KeyFrame, MembersPage, MemberView, Outcome, Role, RoomView, Sent, ServerFrame, SocketClass, Welcome } from './types.js' */
 
 /**
  * What a client tells, by name.
@@ -54,94 +47,24 @@ export const SUBPROTOCOL = 'chamberlain.v1+json';
  */
 
 /**
- * @typedef {object} Options
- * @property {SocketClass} [webSocket] Instead of the global one.
- * @property {boolean} [followRooms] Keep the list of rooms up to date; on unless `false`.
- * @property {number} [backoffFirstMs]
- * @property {number} [backoffMostMs]
- * @property {number} [pingAfterMs] Silence after which we ask whether the server is there.
- * @property {number} [deadAfterMs] Silence after which it is not.
- * @property {number} [connectMs] How long a connection may take to say welcome.
+ * Times are told in connection.js.
+ * @typedef {Partial<Timing> & {followRooms?: boolean}} Options `followRooms`: keep the list of rooms up to date; on unless `false`.
  */
 
-/** @typedef {string | ((why: {refused: boolean}) => string | Promise<string>)} TokenSource */
-
-/**
- * @typedef {object} Waiting A request that has no answer yet.
- * @property {string} id
- * @property {string} text The frame, sent as often as it takes.
- * @property {(answer: Answer) => void} resolve
- * @property {(error: Error) => void} reject
- * @property {number} refusals How often the server asked for patience.
- * @property {ReturnType<typeof setTimeout> | null} timer
- */
-
-/** Requests that may wait for an answer at a time. */
-const WAITING_MAX = 1_024;
-/** How often a request is tried again although the server refused it for the time being. */
-const PATIENCE = 8;
 /** How often one message is sealed again before we give up. */
 const RESEALS = 8;
-/** Key versions kept per room; older ones are asked for again when they are needed. */
-const KEYS_PER_ROOM = 256;
-/** A connection that lasted this long was a good one: waiting begins anew. */
-const GOOD_MS = 10_000;
-/** Refusals that pass: the same request may succeed later. */
-const PASSING = new Set(['rate_limited', 'busy', 'deadline', 'store_unavailable', 'draining']);
-/** Close codes that no reconnection cures. */
-const FINAL_CLOSES = new Map([[4003, 'account_disabled']]);
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
-
-/** The server said no. */
-export class Refused extends Error {
-  /** @param {{code: string, reason: string, message: string, current?: CurrentKey | null}} frame */
-  constructor(frame) {
-    super(frame.message);
-    this.name = 'Refused';
-    this.code = frame.code;
-    this.reason = frame.reason;
-    this.current = frame.current ?? null;
-  }
-}
-
-/** The client cannot, whatever the server would say. */
-export class ClientError extends Error {
-  /** @param {'closed' | 'too_many_waiting' | 'not_loaded' | 'no_such_room' | 'unexpected'} reason @param {string} words */
-  constructor(reason, words) {
-    super(words);
-    this.name = 'ClientError';
-    this.reason = reason;
-  }
-}
 
 /** One account's connection, and its rooms. */
 export class Client {
-  /** @type {Status} */ status = { state: 'idle', attempt: 0, retryAt: null, reason: '', code: null };
   /** The server's last welcome. @type {Welcome | null} */ welcome = null;
-  /** Every room heard of, by id. @type {Map<string, Room>} */ known = new Map();
 
-  #url;
-  /** @type {TokenSource} */ #tokens;
-  /** @type {Required<Omit<Options, 'webSocket'>> & {webSocket: SocketClass}} */ #options;
-  /** @type {Socket | null} */ #socket = null;
-  /** Whether the server said welcome on this connection. */
-  #ready = false;
-  /** Counts connections, so that what belongs to an earlier one is recognized. */
-  #generation = 0;
-  #refusedToken = false;
-  #token = '';
-  #lastHeard = 0;
-  #connectedAt = 0;
-  #accountRevision = 0;
-  /** In the order of asking. @type {Map<string, Waiting>} */ #waiting = new Map();
-  /** Who waits for a room to open. @type {Map<string, {resolve: (room: Room) => void, reject: (error: Error) => void}[]>} */ #opening = new Map();
-  /** Keys being asked for. @type {Map<string, Promise<Opener>>} */ #asking = new Map();
-  /** @type {string[]} */ #watched = [];
+  #connection;
+  #requests;
+  #keys = new Keys((room, version) => this.key(room, version));
+  #rooms;
+  #follow;
   /** @type {Map<keyof Events, Set<(event: any) => void>>} */ #listeners = new Map();
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #refreshTimer;
-  /** @type {ReturnType<typeof setInterval> | undefined} */ #pulse;
-  /** Timers of rooms that are opened again. @type {Set<ReturnType<typeof setTimeout>>} */ #later = new Set();
 
   /**
    * Does not connect yet: see `start`.
@@ -149,21 +72,27 @@ export class Client {
    * @param {TokenSource} token A token, or what gives one whenever it is needed.
    * @param {Options} [options]
    */
-  constructor(url, token, options = {}) {
-    this.#url = String(url);
-    this.#tokens = token;
-    const webSocket = options.webSocket ?? /** @type {SocketClass | undefined} */ (globalThis.WebSocket);
-    if (!webSocket) throw new Error('there is no WebSocket here: pass one as `webSocket`, for instance of the package `ws`');
-    this.#options = {
-      followRooms: true,
-      backoffFirstMs: 500,
-      backoffMostMs: 30_000,
-      pingAfterMs: 20_000,
-      deadAfterMs: 45_000,
-      connectMs: 15_000,
-      ...options,
-      webSocket,
-    };
+  constructor(url, token, { followRooms = true, webSocket, ...timing } = {}) {
+    const socketClass = webSocket ?? /** @type {SocketClass | undefined} */ (globalThis.WebSocket);
+    if (!socketClass) throw new Error('there is no WebSocket here: pass one as `webSocket`, for instance of the package `ws`');
+    const times = { backoffFirstMs: 500, backoffMostMs: 30_000, pingAfterMs: 20_000, deadAfterMs: 45_000, connectMs: 15_000 };
+    const connection = new Connection(String(url), token, { ...times, ...timing, webSocket: socketClass }, {
+      status: (status) => this.#tell('status', status),
+      welcome: (welcome) => this.#welcomed(welcome),
+      frame: (frame) => this.#take(frame),
+      dropped: () => this.#rooms.dropped(),
+      ended: (reason) => this.#ended(new ClientError('closed', reason)),
+    });
+    this.#connection = connection;
+    this.#requests = new Requests((text) => connection.transmit(text), (attempt) => connection.backoff(attempt));
+    this.#rooms = new Rooms({
+      connection,
+      keys: this.#keys,
+      ask: () => this.#query('rooms'),
+      tell: (name, event) => this.#tell(name, event),
+      follow: followRooms,
+    });
+    this.#follow = followRooms;
   }
 
   /**
@@ -190,13 +119,13 @@ export class Client {
           reject(new ClientError('closed', status.reason));
         }),
       ];
-      this.#connect();
+      this.#connection.connect();
     });
   }
 
   /** Ends the connection and everything that waits for an answer. */
   stop() {
-    this.#end('closed', 'the client was closed');
+    this.#connection.end('closed', 'the client was closed');
   }
 
   /**
@@ -213,16 +142,12 @@ export class Client {
 
   /** The network may be back, or the machine awake: connect now, or see whether the connection still stands. */
   wake() {
-    if (this.status.state === 'waiting') {
-      this.#connect();
-    } else if (this.#ready) {
-      const generation = this.#generation;
-      const before = this.#lastHeard;
-      this.#transmit('"ping"');
-      setTimeout(() => {
-        if (generation === this.#generation && this.#lastHeard === before) this.#lost('the server does not answer', null);
-      }, Math.min(5_000, this.#options.deadAfterMs));
-    }
+    this.#connection.wake();
+  }
+
+  /** What the connection is doing. */
+  get status() {
+    return this.#connection.status;
   }
 
   /** The account, once the server said welcome. */
@@ -230,9 +155,14 @@ export class Client {
     return this.welcome?.account ?? '';
   }
 
+  /** Every room heard of, by id. */
+  get known() {
+    return this.#rooms.known;
+  }
+
   /** Rooms this account is in, or was removed from, the last active first. */
   get list() {
-    return [...this.known.values()].filter((room) => room.view).sort((a, b) => (b.view?.time ?? 0) - (a.view?.time ?? 0));
+    return this.#rooms.list;
   }
 
   /** A room that was heard of. @param {string} id */
@@ -249,55 +179,23 @@ export class Client {
    * @param {string} id @param {{limit?: number}} [options]
    * @returns {Promise<Room>}
    */
-  open(id, { limit } = {}) {
-    const room = this.#room(id);
-    if (limit !== undefined) room.limit = limit;
-    room.wanted = true;
-    if (room.state === 'open') return Promise.resolve(room);
-    return new Promise((resolve, reject) => {
-      this.#opening.set(id, [...(this.#opening.get(id) ?? []), { resolve, reject }]);
-      if (room.state !== 'opening' && this.#ready) this.#sendOpen(room);
-    });
+  open(id, options) {
+    return this.#rooms.open(id, options);
   }
 
   /** No longer has the room delivered. What was said is kept. @param {string} id */
   close(id) {
-    const room = this.#room(id);
-    room.wanted = false;
-    this.#notOpened(room, new ClientError('closed', 'the room was closed before it was open'));
-    if (room.state === 'open' || room.state === 'opening') {
-      room.state = 'closed';
-      if (this.#ready) this.#transmit(JSON.stringify({ close: { room: id } }));
-    }
+    this.#rooms.close(id);
   }
 
   /** Asks for the list of rooms; tells `rooms`. @returns {Promise<RoomView[]>} */
-  async rooms() {
-    let answer = await this.#query('rooms');
-    // Older than what we were told since: ask again.
-    for (let attempt = 0; attempt < 3 && 'rooms' in answer; attempt += 1) {
-      if (answer.rooms.account_revision >= this.#accountRevision) break;
-      answer = await this.#query('rooms');
-    }
-    if (!('rooms' in answer)) throw unexpected(answer);
-    const { rooms } = answer.rooms;
-    const ids = new Set(rooms.map((view) => view.room));
-    for (const view of rooms) {
-      const room = this.#room(view.room);
-      room.see(view);
-      if (room.state === 'removed') this.#joined(room);
-    }
-    for (const room of this.known.values()) {
-      if (room.view && room.state !== 'removed' && !ids.has(room.id)) this.#removed(room);
-    }
-    this.#tell('rooms', this.list);
-    return rooms;
+  rooms() {
+    return this.#rooms.refresh();
   }
 
   /** Has events of these kinds counted in all rooms, open or not; see `unread`. @param {string[]} kinds */
   watch(kinds) {
-    this.#watched = kinds;
-    if (this.#ready) this.#transmit(JSON.stringify({ watch: { kinds } }));
+    this.#rooms.watch(kinds);
   }
 
   /**
@@ -388,14 +286,14 @@ export class Client {
    */
   send(id, text) {
     if (this.status.state === 'ended') return Promise.reject(new ClientError('closed', this.status.reason));
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     const message = room.say(messageId(), text, Date.now());
     return this.#sendMessage(room, message);
   }
 
   /** Says a refused message again, under the same message id. @param {string} id @param {string} message @returns {Promise<Sent>} */
   retry(id, message) {
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     const unsent = room.unsent.get(message);
     if (!unsent?.failed) return Promise.reject(new ClientError('not_loaded', 'no refused message has this id'));
     unsent.failed = null;
@@ -405,7 +303,7 @@ export class Client {
 
   /** Forgets a refused message. @param {string} id @param {string} message */
   discard(id, message) {
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     if (!room.unsent.get(message)?.failed) return;
     room.unsent.delete(message);
     this.#tell('changed', { room, changed: [] });
@@ -417,7 +315,7 @@ export class Client {
    * @returns {Promise<Sent>}
    */
   edit(id, revision, text) {
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     const message = room.message(revision);
     if (!message) return Promise.reject(new ClientError('not_loaded', `revision ${revision} is no message that is loaded`));
     return this.#inTurn(room, message.message, message.edits + 1, text, (sealed, edit) => ({
@@ -434,7 +332,7 @@ export class Client {
   async markRead(id, revision) {
     const outcome = await this.#command({ mark_read: { room: id, revision } });
     if (!('marked' in outcome)) throw unexpected(outcome);
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     room.read(outcome.marked.revision);
     this.#tell('rooms', this.list);
     return outcome.marked.revision;
@@ -448,24 +346,24 @@ export class Client {
    */
   async history(id, range, limit) {
     const page = await this.#history(id, range, limit);
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     const scratch = new Room(id, room.site, this.account);
     scratch.first = Infinity;
     const { openings } = scratch.takeOlder(page);
-    await Promise.all(openings.map((opening) => this.#open(room, opening)));
+    await Promise.all(openings.map((opening) => this.#keys.open(room, opening)));
     return { messages: scratch.messages, from: page.from, to: page.to, more: page.more };
   }
 
   /** Loads what was before the first entry of an open room; tells `changed`. @param {string} id @param {number} [limit] */
   async older(id, limit) {
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     if (!room.more) return 0;
     const { first } = room;
     const page = await this.#history(id, { before: first }, limit);
     // The room was opened anew, or somebody else asked for the same page.
     if (room.first !== first) return 0;
     const { changed, openings } = room.takeOlder(page);
-    await this.#openInTurn(room, changed, openings);
+    await this.#rooms.show(room, changed, openings);
     return changed.length;
   }
 
@@ -475,7 +373,7 @@ export class Client {
    * @returns {AsyncGenerator<Message>}
    */
   async *messages(id, { after = 0 } = {}) {
-    const room = this.#room(id);
+    const room = this.#rooms.room(id);
     let done = after;
     /** @type {(() => void) | null} */ let ring = null;
     const wake = () => ring?.();
@@ -504,7 +402,7 @@ export class Client {
   async key(room, version) {
     const answer = await this.#query({ key: { room, version } });
     if (!('key' in answer)) throw unexpected(answer);
-    this.#learnKey(answer.key);
+    this.#keys.learn(this.#rooms.room(room), answer.key);
     return answer.key;
   }
 
@@ -547,7 +445,7 @@ export class Client {
   async #inTurn(room, message, edit, text, command) {
     for (let attempt = 0; ; attempt += 1) {
       const turn = room.sends.then(async () => {
-        const sealed = await this.#seal(room, message, edit, text);
+        const sealed = await this.#keys.seal(room, message, edit, text);
         // Not awaited in turn: what follows may be sealed while this one is under way.
         return { answered: this.#command(command(sealed, edit)) };
       });
@@ -564,79 +462,6 @@ export class Client {
         else room.current = null;
       }
     }
-  }
-
-  /** @param {Room} room @param {string} message @param {number} edit @param {string} text @returns {Promise<Envelope>} */
-  async #seal(room, message, edit, text) {
-    if (!room.current) await this.key(room.id);
-    const current = room.current;
-    if (!current) throw new ClientError('unexpected', 'the server gave no key to seal under');
-    const name = { site: room.site, room: room.id, version: current.version };
-    const known = room.sealing?.version === current.version ? await room.sealing.sealer : null;
-    const sealing = known && !known.exhausted ? null : Sealer.create(name, fromBase64(current.public));
-    if (sealing) {
-      room.sealing = { version: current.version, sealer: sealing };
-      sealing.catch(() => (room.sealing = null));
-    }
-    const sealer = sealing ? await sealing : /** @type {Sealer} */ (known);
-    /** @type {Claim} */
-    const claim = { room: room.id, version: current.version, kind: 'message', sender: this.account, message, edit };
-    return sealer.seal(claim, utf8(JSON.stringify({ text })));
-  }
-
-  /** @param {Room} room @param {Opening} opening */
-  async #open(room, { message, envelope, claim }) {
-    /** @type {{text: string, kind?: string, accounts?: string[]} | null} */ let content = null;
-    /** @type {string | null} */ let unreadable = null;
-    try {
-      const opener = await (room.keys.get(envelope.version) ?? this.#askKey(room, envelope.version));
-      content = JSON.parse(new TextDecoder().decode(await opener.open(claim, envelope)));
-      if (typeof content?.text !== 'string') throw new Error('what was sealed has no text');
-    } catch (error) {
-      unreadable = asError(error).message;
-    }
-    // An edit or a deletion overtook it.
-    if (message.deleted || message.edits !== claim.edit) return;
-    message.unreadable = unreadable;
-    message.text = unreadable === null && content ? content.text : null;
-    if (claim.kind === 'system' && content) message.system = { kind: content.kind ?? '', accounts: content.accounts ?? [] };
-  }
-
-  /** @param {Room} room @param {Entry[]} changed @param {Opening[]} openings */
-  #openInTurn(room, changed, openings) {
-    const before = room.openings;
-    const opened = Promise.all(openings.map((opening) => this.#open(room, opening)));
-    const turn = Promise.all([before, opened]).then(() => {
-      if (changed.length > 0) this.#tell('changed', { room, changed });
-    });
-    room.openings = turn;
-    return turn;
-  }
-
-  /** @param {KeyFrame} frame */
-  #learnKey({ room: id, version, public: publicKey, secret }) {
-    const room = this.#room(id);
-    room.learn({ version, public: publicKey });
-    const known = room.keys.get(version);
-    if (known) return known;
-    const opener = Opener.create({ site: room.site, room: id, version }, fromBase64(publicKey), fromBase64(secret));
-    // Whoever opens with it sees why it is no key.
-    opener.catch(() => {});
-    room.keys.set(version, opener);
-    if (room.keys.size > KEYS_PER_ROOM) room.keys.delete(Math.min(...room.keys.keys()));
-    return opener;
-  }
-
-  /** @param {Room} room @param {number} version @returns {Promise<Opener>} */
-  #askKey(room, version) {
-    const name = `${room.id}/${version}`;
-    const asking =
-      this.#asking.get(name) ??
-      this.key(room.id, version)
-        .then((frame) => this.#learnKey(frame))
-        .finally(() => this.#asking.delete(name));
-    this.#asking.set(name, asking);
-    return asking;
   }
 
   // --- requests ---
@@ -679,388 +504,39 @@ export class Client {
   /** @param {string} id @param {string} text @returns {Promise<Answer>} */
   #ask(id, text) {
     if (this.status.state === 'ended') return Promise.reject(new ClientError('closed', this.status.reason));
-    if (this.#waiting.size >= WAITING_MAX) return Promise.reject(tooManyWaiting());
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { id, text, resolve, reject, refusals: 0, timer: null });
-      this.#transmit(text);
-    });
+    return this.#requests.ask(id, text);
   }
 
-  /** @param {ErrorFrame} frame @param {Waiting} waiting */
-  #refused(frame, waiting) {
-    if (PASSING.has(frame.reason) && waiting.refusals < PATIENCE) {
-      waiting.refusals += 1;
-      waiting.timer = setTimeout(() => {
-        waiting.timer = null;
-        this.#transmit(waiting.text);
-      }, this.#backoff(waiting.refusals));
-      return;
-    }
-    this.#waiting.delete(waiting.id);
-    waiting.reject(new Refused(frame));
-  }
-
-  // --- frames ---
+  // --- what the server says ---
 
   /** @param {ServerFrame} frame */
   #take(frame) {
-    if (frame.batch) this.#stream(frame.batch.room, frame.batch, (room, batch) => room.take(batch), frame.batch);
-    else if (frame.ok) this.#answered(frame.ok.id, frame.ok.answer);
-    else if (frame.key) this.#learnKey(frame.key);
-    else if (frame.void) {
-      const skip = (/** @type {Room} */ room, /** @type {import('./types.js').VoidFrame} */ gap) => ({ changed: room.skip(gap), openings: [] });
-      this.#stream(frame.void.room, frame.void, skip, frame.void);
-    } else if (frame.opened) this.#opened(frame.opened.room, frame.opened.after);
-    else if (frame.account) this.#accountChanged(frame.account);
+    if (frame.ok) this.#requests.answered(frame.ok.id, frame.ok.answer);
     else if (frame.error) this.#error(frame.error);
-    else if (frame.reset) this.#reset(frame.reset);
-    else if (frame.watched) this.#watchedEvent(frame.watched);
-    else if (frame.watch_lagged) this.#refreshRooms();
-    else if (frame.welcome) this.#welcomed(frame.welcome);
-    else if (frame.bye) this.#bye(frame.bye);
-  }
-
-  /**
-   * @template {{from: number, to: number}} T
-   * @param {string} id @param {T} frame
-   * @param {(room: Room, frame: T) => {changed: Entry[], openings: Opening[]}} take
-   * @param {{from: number, to: number}} range
-   */
-  #stream(id, frame, take, range) {
-    const room = this.known.get(id);
-    // Of an opening that is over.
-    if (room?.state !== 'open') return;
-    if (!room.continues(range)) {
-      this.#reopen(room);
-      this.#tell('reopened', { room });
-      return;
-    }
-    const messages = room.view?.messages;
-    const { changed, openings } = take(room, frame);
-    this.#openInTurn(room, changed, openings);
-    if (changed.length > 0 || messages !== room.view?.messages) this.#tell('rooms', this.list);
-  }
-
-  /** @param {RoomView} view @param {number} after */
-  #opened(view, after) {
-    const room = this.#room(view.room);
-    if (room.state !== 'opening') return;
-    const resumed = room.position !== null;
-    if (!room.begin(view, after) && resumed) this.#tell('restarted', { room });
-    for (const { resolve } of this.#opening.get(room.id) ?? []) resolve(room);
-    this.#opening.delete(room.id);
-    this.#tell('rooms', this.list);
-    this.#tell('changed', { room, changed: [] });
-  }
-
-  /** @param {string} id @param {Answer} answer */
-  #answered(id, answer) {
-    const waiting = this.#waiting.get(id);
-    if (!waiting) return;
-    this.#waiting.delete(id);
-    if (waiting.timer) clearTimeout(waiting.timer);
-    waiting.resolve(answer);
+    else this.#rooms.take(frame);
   }
 
   /** @param {ErrorFrame} frame */
   #error(frame) {
-    const waiting = frame.id === null ? undefined : this.#waiting.get(frame.id);
-    if (waiting) return this.#refused(frame, waiting);
-    if (frame.code === 'unauthenticated') {
-      this.#refusedToken = true;
-      this.status.reason = frame.message;
-    }
-    const room = frame.room === null ? undefined : this.known.get(frame.room);
-    if (frame.id === null && room?.state === 'opening') this.#openRefused(room, frame);
-    else this.#tell('problem', frame);
-  }
-
-  /** @param {Room} room @param {ErrorFrame} frame */
-  #openRefused(room, frame) {
-    room.state = 'closed';
-    if (frame.reason === 'not_a_member' && room.view) {
-      this.#notOpened(room, new Refused(frame));
-      this.#removed(room);
-    } else if (PASSING.has(frame.reason) || frame.reason === 'already_open') {
-      if (frame.reason === 'already_open') this.#transmit(JSON.stringify({ close: { room: room.id } }));
-      this.#openLater(room);
-    } else {
-      room.wanted = false;
-      this.#notOpened(room, new Refused(frame));
-      this.#tell('problem', frame);
-    }
-  }
-
-  /** @param {{revision: number, event: import('./types.js').AccountChange}} change */
-  #accountChanged({ revision, event }) {
-    this.#accountRevision = Math.max(this.#accountRevision, revision);
-    if ('joined' in event) {
-      const room = this.#room(event.joined.room);
-      if (room.state === 'removed') this.#joined(room);
-      // The list has what the event does not say.
-      if (this.#options.followRooms) this.#refreshRooms();
-    } else {
-      const room = this.known.get(event.left.room);
-      if (room) this.#removed(room);
-    }
-  }
-
-  /** @param {{room: string, why: 'removed' | 'unknown_position' | 'quarantined'}} reset */
-  #reset({ room: id, why }) {
-    const room = this.known.get(id);
-    if (!room) return;
-    if (why === 'removed') {
-      this.#removed(room);
-    } else if (why === 'unknown_position') {
-      room.forget(0);
-      this.#tell('restarted', { room });
-      if (room.wanted) this.#sendOpen(room);
-    } else {
-      room.state = 'quarantined';
-      room.wanted = false;
-      this.#tell('rooms', this.list);
-      this.#tell('changed', { room, changed: [] });
-    }
-  }
-
-  /** @param {{room: string, item: Item}} watched */
-  #watchedEvent({ room: id, item }) {
-    const room = this.known.get(id);
-    if (!room || room.state === 'open') return;
-    room.notice(item);
-    this.#tell('rooms', this.list);
-  }
-
-  /** @param {Room} room */
-  #removed(room) {
-    if (room.state === 'removed') return;
-    room.state = 'removed';
-    this.#notOpened(room, new ClientError('no_such_room', 'no longer a member'));
-    this.#tell('removed', { room });
-    this.#tell('rooms', this.list);
-  }
-
-  /** @param {Room} room */
-  #joined(room) {
-    room.state = 'closed';
-    this.#tell('joined', { room });
-    if (room.wanted && this.#ready) this.#sendOpen(room);
-  }
-
-  /** @param {string} id */
-  #room(id) {
-    let room = this.known.get(id);
-    if (!room) this.known.set(id, (room = new Room(id, this.welcome?.site ?? '', this.account)));
-    return room;
-  }
-
-  /** @param {Room} room */
-  #sendOpen(room) {
-    room.state = 'opening';
-    const { id, position, limit } = room;
-    this.#transmit(JSON.stringify({ open: position === null ? { room: id, limit } : { room: id, position } }));
-  }
-
-  /** @param {Room} room */
-  #reopen(room) {
-    this.#transmit(JSON.stringify({ close: { room: room.id } }));
-    this.#sendOpen(room);
-  }
-
-  /** @param {Room} room */
-  #openLater(room) {
-    const generation = this.#generation;
-    const timer = setTimeout(() => {
-      this.#later.delete(timer);
-      if (generation === this.#generation && room.wanted && room.state === 'closed') this.#sendOpen(room);
-    }, this.#backoff(2));
-    this.#later.add(timer);
-  }
-
-  /** @param {Room} room @param {Error} error */
-  #notOpened(room, error) {
-    for (const { reject } of this.#opening.get(room.id) ?? []) reject(error);
-    this.#opening.delete(room.id);
-  }
-
-  #refreshRooms() {
-    this.rooms().catch(() => {});
-  }
-
-  // --- the connection ---
-
-  async #connect() {
-    clearTimeout(this.#retryTimer);
-    const generation = (this.#generation += 1);
-    this.#tellStatus('connecting');
-    const refused = this.#refusedToken;
-    try {
-      const token = typeof this.#tokens === 'string' ? this.#tokens : await this.#tokens({ refused });
-      if (generation !== this.#generation) return;
-      if (refused && token === this.#token) throw new Error(this.status.reason || 'the token was refused');
-      this.#token = token;
-    } catch (error) {
-      if (generation === this.#generation) this.#end(refused ? 'invalid_token' : 'no_token', asError(error).message);
-      return;
-    }
-    this.#refusedToken = false;
-    /** @type {Socket} */ let socket;
-    try {
-      socket = new this.#options.webSocket(this.#url, [SUBPROTOCOL]);
-    } catch (error) {
-      this.#end('invalid_url', asError(error).message);
-      return;
-    }
-    this.#socket = socket;
-    const began = (this.#lastHeard = Date.now());
-    socket.onopen = () => socket.send(JSON.stringify({ hello: { token: this.#token } }));
-    socket.onmessage = (event) => {
-      if (generation !== this.#generation) return;
-      this.#lastHeard = Date.now();
-      const frame = JSON.parse(event.data);
-      if (typeof frame === 'object') this.#take(frame);
-    };
-    socket.onerror = () => {};
-    socket.onclose = (event) => {
-      if (generation !== this.#generation) return;
-      const code = Number(event.code);
-      if (code === 4001) this.#refusedToken = true;
-      const final = FINAL_CLOSES.get(code);
-      if (final) this.#end(final, event.reason || 'the account is disabled');
-      else this.#lost(event.reason || this.status.reason || 'the connection was lost', null);
-    };
-    clearInterval(this.#pulse);
-    const { pingAfterMs, deadAfterMs, connectMs } = this.#options;
-    this.#pulse = setInterval(() => {
-      const silent = Date.now() - this.#lastHeard;
-      if (!this.#ready && Date.now() - began > connectMs) this.#lost('the server did not answer', null);
-      else if (this.#ready && silent > deadAfterMs) this.#lost('the server fell silent', null);
-      else if (silent > pingAfterMs) this.#transmit('"ping"');
-    }, Math.min(5_000, pingAfterMs / 2, connectMs / 2));
+    if (this.#requests.refused(frame) || this.#rooms.refused(frame)) return;
+    if (frame.code === 'unauthenticated') this.#connection.tokenRefused(frame.message);
+    this.#tell('problem', frame);
   }
 
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
-    if (this.welcome && this.welcome.account !== welcome.account) {
-      this.#end('another_account', `the token is now one of ${welcome.account}, not of ${this.welcome.account}`);
-      return;
-    }
     this.welcome = welcome;
-    this.#ready = true;
-    this.#connectedAt = Date.now();
-    this.#accountRevision = welcome.account_revision;
-    this.#scheduleRefresh(welcome);
     // Rooms first, so that what this connection says comes back on it.
-    for (const room of this.known.values()) {
-      if (!room.view) room.site = room.site || welcome.site;
-      room.account = welcome.account;
-      if (room.wanted && room.state !== 'removed') this.#sendOpen(room);
-    }
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.timer) clearTimeout(waiting.timer);
-      waiting.timer = null;
-      this.#transmit(waiting.text);
-    }
-    if (this.#watched.length > 0) this.#transmit(JSON.stringify({ watch: { kinds: this.#watched } }));
-    this.#tellStatus('connected');
+    this.#rooms.welcomed(welcome);
+    this.#requests.again();
     this.#tell('welcome', welcome);
-    if (this.#options.followRooms) this.#refreshRooms();
+    if (this.#follow) this.rooms().catch(() => {});
   }
 
-  /** Asks for a newer token before this one ends. @param {Welcome} welcome */
-  #scheduleRefresh(welcome) {
-    clearTimeout(this.#refreshTimer);
-    if (welcome.expires === null || welcome.expires === undefined || typeof this.#tokens === 'string') return;
-    const tokens = this.#tokens;
-    const left = welcome.expires - welcome.time;
-    const generation = this.#generation;
-    // Timers take 31 bits.
-    this.#refreshTimer = setTimeout(async () => {
-      try {
-        const token = await tokens({ refused: false });
-        if (generation !== this.#generation || token === this.#token) return;
-        this.#token = token;
-        this.#transmit(JSON.stringify({ refresh: { token } }));
-      } catch {
-        // The connection ends with its token, and the next one asks again.
-      }
-    }, Math.min(2 ** 31 - 1, Math.max(0, left - Math.min(60_000, left / 5))));
-  }
-
-  /** @param {{code: number, reason: string, retry_after_ms: number | null}} bye */
-  #bye({ code, reason, retry_after_ms }) {
-    if (code === 4001) this.#refusedToken = true;
-    const final = FINAL_CLOSES.get(code);
-    if (final) this.#end(final, reason);
-    else this.#lost(reason, retry_after_ms);
-  }
-
-  /** @param {string} text */
-  #transmit(text) {
-    if (this.#ready && this.#socket?.readyState === 1) this.#socket.send(text);
-  }
-
-  /** The connection is gone; the next one follows. @param {string} reason @param {number | null} retryAfterMs */
-  #lost(reason, retryAfterMs) {
-    const good = this.#ready && Date.now() - this.#connectedAt > GOOD_MS;
-    const attempt = good ? 0 : this.status.attempt;
-    this.#drop();
-    const generation = this.#generation;
-    const wait = Math.max(retryAfterMs ?? 0, this.#backoff(attempt));
-    this.status = { ...this.status, attempt: attempt + 1 };
-    this.#tellStatus('waiting', { retryAt: Date.now() + wait, reason });
-    this.#retryTimer = setTimeout(() => {
-      if (generation === this.#generation) this.#connect();
-    }, wait);
-  }
-
-  /** @param {string} code @param {string} reason */
-  #end(code, reason) {
-    if (this.status.state === 'ended') return;
-    this.#drop();
-    this.#tellStatus('ended', { reason, code });
-    const error = new ClientError('closed', reason);
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.timer) clearTimeout(waiting.timer);
-      waiting.reject(error);
-    }
-    this.#waiting.clear();
-    for (const room of this.known.values()) this.#notOpened(room, error);
-  }
-
-  /** Lets go of the socket; its events are of an earlier generation now. */
-  #drop() {
-    this.#generation += 1;
-    this.#ready = false;
-    clearTimeout(this.#retryTimer);
-    clearTimeout(this.#refreshTimer);
-    clearInterval(this.#pulse);
-    for (const timer of this.#later) clearTimeout(timer);
-    this.#later.clear();
-    const socket = this.#socket;
-    this.#socket = null;
-    for (const room of this.known.values()) {
-      if (room.state === 'open' || room.state === 'opening') room.state = 'closed';
-    }
-    try {
-      socket?.close(1000);
-    } catch {
-      // It never opened.
-    }
-  }
-
-  /** Doubles, with jitter over its upper half, up to the bound. @param {number} attempt */
-  #backoff(attempt) {
-    const { backoffFirstMs, backoffMostMs } = this.#options;
-    const most = Math.min(backoffMostMs, backoffFirstMs * 2 ** Math.min(attempt, 16));
-    return most * (0.5 + Math.random() / 2);
-  }
-
-  /** @param {Status['state']} state @param {Partial<Status>} [rest] */
-  #tellStatus(state, rest = {}) {
-    const reason = state === 'connected' ? '' : this.status.reason;
-    this.status = { attempt: this.status.attempt, retryAt: null, code: null, reason, ...rest, state };
-    this.#tell('status', this.status);
+  /** @param {Error} error */
+  #ended(error) {
+    this.#requests.end(error);
+    this.#rooms.ended(error);
   }
 
   /**
@@ -1087,13 +563,4 @@ export function messageId() {
 /** @param {unknown} error */
 function asError(error) {
   return error instanceof Error ? error : new Error(String(error));
-}
-
-/** @param {object} answer */
-function unexpected(answer) {
-  return new ClientError('unexpected', `the server answered something else: ${Object.keys(answer).join()}`);
-}
-
-function tooManyWaiting() {
-  return new ClientError('too_many_waiting', `${WAITING_MAX} requests wait for an answer`);
 }

@@ -77,6 +77,8 @@ export function ask({ title, lead = '', fields = [], ok, grave = false, act }) {
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close(), { signal });
     dialog.addEventListener('close', () => {
       stop.abort();
+      // What had the focus before may be gone by now.
+      if (document.activeElement === document.body) at('new-channel').focus();
       resolve(done);
     }, { signal });
     dialog.showModal();

@@ -44,12 +44,18 @@ pub static ASSETS: &[Asset] = assets! {
     "/app/details.js" as JAVASCRIPT,
     "/app/dialogs.js" as JAVASCRIPT,
     "/app/dom.js" as JAVASCRIPT,
+    "/app/handle.js" as JAVASCRIPT,
     "/app/sidebar.js" as JAVASCRIPT,
+    "/app/theme.js" as JAVASCRIPT,
     "/app/timeline.js" as JAVASCRIPT,
     "/app/words.js" as JAVASCRIPT,
     "/client.js" as JAVASCRIPT,
+    "/connection.js" as JAVASCRIPT,
     "/envelope.js" as JAVASCRIPT,
+    "/keys.js" as JAVASCRIPT,
+    "/requests.js" as JAVASCRIPT,
     "/room.js" as JAVASCRIPT,
+    "/rooms.js" as JAVASCRIPT,
     "/favicon.svg" as SVG,
 };
 
