@@ -4,10 +4,11 @@
 //! use look free until then. Each holding runs in a process of its own: what another one freed would be taken up again.
 
 use crate::{
-    accept, cost,
+    accept,
     drain::{Drain, Task},
 };
 use bytes::Bytes;
+use chamberlain_bench::cost;
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use std::{io, process::Command, sync::Arc};

@@ -16,7 +16,6 @@
 #![allow(clippy::print_stdout, reason = "the table is the product")]
 
 mod accept;
-mod cost;
 mod drain;
 mod frame;
 mod idle;
@@ -24,6 +23,7 @@ mod outlet;
 mod room;
 mod shapes;
 
+use chamberlain_bench::cost;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use shapes::{Plan, Sample, Shape};

@@ -4,17 +4,22 @@ use rustix::time::{ClockId, clock_gettime};
 use std::{fs, io, time::Duration};
 
 /// CPU time of all threads of this process, user and system together (the sum that `getrusage` splits).
-pub(crate) fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     read_clock(ClockId::ProcessCPUTime)
 }
 
+/// CPU time of the calling thread, user and system together: what it costs, also where others want the processor, too.
+pub fn thread_time() -> Duration {
+    read_clock(ClockId::ThreadCPUTime)
+}
+
 /// Time since some fixed moment; never goes back.
-pub(crate) fn wall_time() -> Duration {
+pub fn wall_time() -> Duration {
     read_clock(ClockId::Monotonic)
 }
 
 /// Bytes of this process that are in memory now (`VmRSS`). Kernel socket buffers are not among them.
-pub(crate) fn resident_bytes() -> io::Result<u64> {
+pub fn resident_bytes() -> io::Result<u64> {
     let statm = fs::read_to_string("/proc/self/statm")?;
     let pages: u64 = statm
         .split_ascii_whitespace()
@@ -25,14 +30,14 @@ pub(crate) fn resident_bytes() -> io::Result<u64> {
 }
 
 /// The processor's name, for the report.
-pub(crate) fn processor() -> String {
+pub fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = info.lines().find(|line| line.starts_with("model name"));
     line.and_then(|line| line.split_once(':')).map_or_else(|| "unknown".into(), |(_, name)| name.trim().into())
 }
 
 /// The middle one; of an even count, the lower of the two in the middle. `values` is not empty.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     assert!(!values.is_empty(), "a median of nothing");
     values.sort_by(f64::total_cmp);
     values[(values.len() - 1) / 2]
