@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use chamberlain_core::fanout::{Ask, Effect, Input, Pack, Socket, View};
 use chamberlain_core::id::RoomId;
-use chamberlain_core::room::Refused;
+use chamberlain_core::room::{Reason, Refused};
 use chamberlain_core::wire::{ResetWhy, ServerFrame};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -147,7 +147,9 @@ impl Session {
     fn tick(&mut self) {
         if self.who.expires.is_some_and(|at| at <= self.inner.clock.wall()) {
             self.who.expires = None;
-            self.end(4001, "the token has expired");
+            let expired = Refused::from(Reason::TokenExpired);
+            self.refuse(None, None, &expired);
+            self.end(4001, &expired.message);
         }
         self.step(Input::Tick);
     }
