@@ -23,7 +23,7 @@ macro_rules! limits {
                 $(if !($min..=$max).contains(&self.$name) {
                     return Err(OutOfRange { name: stringify!($name), value: self.$name as u64, min: $min, max: $max });
                 })+
-                Ok(())
+                self.check_together()
             }
 
             /// Name, meaning, default, smallest and largest value of each limit.
@@ -118,9 +118,44 @@ limits! {
     sealers_per_key: u32 = 1_024, 1 => 1_000_000;
 }
 
+/// What a record takes beside a message's text, at most, in bytes.
+const RECORD_OVERHEAD: u32 = 4_096;
+/// JSON may write one byte of text in so many.
+const JSON_ESCAPE: u32 = 6;
+
 impl Limits {
+    /// Checks limits against each other: the largest message fits into a record.
+    fn check_together(&self) -> Result<(), OutOfRange> {
+        let most = (self.record_bytes - RECORD_OVERHEAD) / JSON_ESCAPE;
+        if self.message_bytes > most {
+            let (value, max) = (self.message_bytes.into(), most.into());
+            return Err(OutOfRange { name: "message_bytes", value, min: 1, max });
+        }
+        Ok(())
+    }
+
     /// [`Limits::command_deadline_ms`] as a span.
     pub fn command_deadline(&self) -> Duration {
         Duration::from_millis(self.command_deadline_ms.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_message_fits_into_a_record() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        let too_large = Limits { message_bytes: 256 * 1024, ..Limits::default() };
+        assert_eq!(too_large.check().map_err(|error| error.name), Err("message_bytes"));
+        let roomier = Limits { record_bytes: 4 * 1024 * 1024, ..too_large };
+        assert_eq!(roomier.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_refused_where_it_makes_no_sense() {
+        let none = Limits { batch_items: 0, ..Limits::default() };
+        assert_eq!(none.check().map_err(|error| error.name), Err("batch_items"));
     }
 }
