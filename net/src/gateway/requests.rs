@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chamberlain_core::fanout::{Input, KindSet, OpeningId, Past};
 use chamberlain_core::id::{KeyVersion, LogId, RequestId, Revision, RoomId};
 use chamberlain_core::keys::Blob;
-use chamberlain_core::log::{Position, Record};
-use chamberlain_core::room::{Command, EVENT_KINDS, Event, Outcome, Reason, Refused};
+use chamberlain_core::log::{Digest, Position, Record};
+use chamberlain_core::room::{Code, Command, EVENT_KINDS, Event, Outcome, Reason, Refused};
 use chamberlain_core::wire::{Answer, ClientFrame, Codec, Open, ResetWhy, ServerFrame};
 use futures_util::future::{BoxFuture, FutureExt};
 
@@ -157,8 +157,9 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
         Some(position) if !position.is_empty() => {
             let position = Position::from_blob(position, open.room, &inner.settings.keys);
             match position {
-                // Whether its digest is one of this log, the hub finds out where the socket's chain meets its own.
-                Some(position) if position.head.revision <= head.revision => {
+                // Whether its digest is one of this log, the hub finds out where the socket's chain meets its own. At the
+                // head nothing follows that could meet it, and it is looked at here.
+                Some(position) if position.head.revision < head.revision || position.head == head => {
                     (position.head.revision, Some(position.head.digest))
                 }
                 found => {
@@ -173,8 +174,8 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
             }
         }
         _ => match (open.from, open.limit) {
-            (Some(from), _) => (from.previous().min(head.revision), None),
-            (None, Some(limit)) => (Revision(head.revision.0.saturating_sub(limit.into())), None),
+            (Some(from), _) => begin_at(from.previous().min(head.revision)),
+            (None, Some(limit)) => begin_at(Revision(head.revision.0.saturating_sub(limit.into()))),
             (None, None) => (head.revision, Some(head.digest)),
         },
     };
@@ -192,14 +193,26 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
     Ok(Done::Opened { room, input: Box::new(input) })
 }
 
+/// Begins after a revision; before the first one, the chain of digests is known.
+fn begin_at(after: Revision) -> (Revision, Option<Digest>) {
+    (after, (after == Revision::ZERO).then_some(Digest::ZERO))
+}
+
 /// Reads what a hub no longer holds.
 pub(super) async fn fetch(inner: Arc<Inner>, room: RoomId, opening: OpeningId, after: Revision) -> Input {
-    let read = inner.stores.logs.read(&LogId::Room(room), after, FETCH_BYTES).await;
-    let records: Vec<Record<Event>> = match read {
-        Ok(read) => read.iter().filter_map(|bytes| Record::decode(&bytes.bytes).ok()).collect(),
+    let read = match inner.stores.logs.read(&LogId::Room(room), after, FETCH_BYTES).await {
+        Ok(read) => read,
         Err(error) => {
             tracing::warn!(%room, %error, "older revisions cannot be read; they are read again");
-            Vec::new()
+            return Input::FetchFailed { room, opening };
+        }
+    };
+    let records: Result<Vec<Record<Event>>, _> = read.iter().map(|bytes| Record::decode(&bytes.bytes)).collect();
+    let records = match records {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::error!(%room, %error, "a record cannot be read");
+            return Input::Reset { room, why: ResetWhy::Quarantined };
         }
     };
     match Past::new(records) {
@@ -217,36 +230,39 @@ pub(super) async fn key(
     opening: OpeningId,
     version: KeyVersion,
 ) -> Input {
-    let frame = match room {
-        Some(room) => make_key_frame(&inner, &handle, &room, version).await,
-        None => None,
-    };
-    Input::Key { room: id, opening, version, frame }
-}
-
-async fn make_key_frame(inner: &Inner, handle: &Handle, room: &Room, version: KeyVersion) -> Option<bytes::Bytes> {
-    loop {
-        let public = {
-            let hub = room.hub.lock();
-            let state = hub.state();
-            if !state.may_hold(&handle.account, version) || inner.is_expired(state, version) {
-                return None;
-            }
-            state.public(version)?
-        };
-        match room.secret(inner, version).await {
-            Ok(secret) => {
-                let secret = Blob(bytes::Bytes::copy_from_slice(&secret.to_bytes()[..]));
-                let frame = ServerFrame::Key { room: room.id, version, public, secret };
-                return Some(framed(inner, handle.codec, &frame));
-            }
-            // The key is there, and cannot be reached: the ciphertext waits for it, and the rest of the connection goes on.
-            Err(refused) if refused.reason == Reason::StoreUnavailable => {
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            }
-            Err(_) => return None,
+    let Some(room) = room else { return Input::Key { room: id, opening, version, frame: None } };
+    match make_key_frame(&inner, &handle, &room, version).await {
+        Ok(frame) => Input::Key { room: id, opening, version, frame },
+        // The key is there, and cannot be reached: the ciphertext waits for it, and the rest of the connection goes on.
+        Err(refused) if refused.code() == Code::Unavailable && refused.reason != Reason::Quarantined => {
+            Input::KeyFailed { room: id, opening, version }
+        }
+        Err(refused) => {
+            tracing::error!(room = %id, %version, %refused, "the log names a key that the vault does not have");
+            Input::Reset { room: id, why: ResetWhy::Quarantined }
         }
     }
+}
+
+/// `None` when the account may not hold the version, or its grace is over.
+async fn make_key_frame(
+    inner: &Inner,
+    handle: &Handle,
+    room: &Room,
+    version: KeyVersion,
+) -> Result<Option<bytes::Bytes>, Refused> {
+    let public = {
+        let hub = room.hub.lock();
+        let state = hub.state();
+        if !state.may_hold(&handle.account, version) || inner.is_expired(state, version) {
+            return Ok(None);
+        }
+        state.public(version).ok_or(Reason::NoSuchKey)?
+    };
+    let secret = room.secret(inner, version).await?;
+    let secret = Blob(bytes::Bytes::copy_from_slice(&secret.to_bytes()[..]));
+    let frame = ServerFrame::Key { room: room.id, version, public, secret };
+    Ok(Some(framed(inner, handle.codec, &frame)))
 }
 
 fn known_kinds(kinds: &[String]) -> Result<KindSet, Refused> {

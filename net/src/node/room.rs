@@ -13,8 +13,9 @@ use chamberlain_core::id::{KeyVersion, LogId, Revision, RoomId};
 use chamberlain_core::keys::RoomSecret;
 use chamberlain_core::log::{Head, Offer, Record};
 use chamberlain_core::retry::Failure;
-use chamberlain_core::room::{Event, Fold, Reason, Refused, Request, Target};
+use chamberlain_core::room::{Contradiction, Event, Fold, Reason, Refused, Request, Target};
 use chamberlain_core::sequencer::{Append, Effect, Input, Sequencer, Ticket};
+use chamberlain_core::wire::ResetWhy;
 use chamberlain_stores::{Appended, PutSecret, Snapshot};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -281,10 +282,7 @@ impl Driver {
         match offer {
             Ok(Offer::Next) => self.inner.tell(&room, record),
             Ok(Offer::Duplicate) => {}
-            Err(contradiction) => {
-                tracing::error!(room = %self.id, %contradiction, "the log contradicts itself");
-                self.inner.metrics.quarantined();
-            }
+            Err(contradiction) => self.inner.contradicted(self.id, &contradiction),
             Ok(Offer::Gap { .. }) => {
                 let inner = self.inner.clone();
                 tokio::spawn(async move { catch_up(&inner, &room).await });
@@ -294,6 +292,13 @@ impl Driver {
 }
 
 impl Inner {
+    /// The log contradicts itself: who has the room open is told, and gets nothing more from it.
+    fn contradicted(&self, room: RoomId, contradiction: &Contradiction) {
+        tracing::error!(%room, %contradiction, "the log contradicts itself");
+        self.metrics.quarantined();
+        self.sockets.reset(room, ResetWhy::Quarantined);
+    }
+
     /// Wakes who has the room open, and tells who watches.
     fn tell(&self, room: &Room, record: &Record<Event>) {
         self.sockets.moved(room.id);
@@ -314,8 +319,10 @@ async fn catch_up(inner: &Arc<Inner>, room: &Arc<Room>) {
             let head = room.hub.lock().state().head();
             let Some(after) = record.extend(head) else { continue };
             let offer = room.hub.lock().commit(&record, after);
-            if offer == Ok(Offer::Next) {
-                inner.tell(room, &record);
+            match offer {
+                Ok(Offer::Next) => inner.tell(room, &record),
+                Ok(Offer::Duplicate | Offer::Gap { .. }) => {}
+                Err(contradiction) => return inner.contradicted(room.id, &contradiction),
             }
         }
     }

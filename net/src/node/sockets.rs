@@ -14,7 +14,7 @@ use chamberlain_core::keys::Envelope;
 use chamberlain_core::limits::Limits;
 use chamberlain_core::log::{Body, Record};
 use chamberlain_core::room::{Event, Reason};
-use chamberlain_core::wire::{Codec, Item, ServerFrame};
+use chamberlain_core::wire::{Codec, Item, ResetWhy, ServerFrame};
 use tokio::sync::Notify;
 
 use super::Room;
@@ -167,6 +167,14 @@ impl Sockets {
             if let Some(handle) = table.handles.get(&key) {
                 handle.moved(room);
             }
+        }
+    }
+
+    /// The room is closed to everybody, for a reason that is not in its log.
+    pub(super) fn reset(&self, room: RoomId, why: ResetWhy) {
+        let table = self.0.lock();
+        for handle in table.registry.listeners(room).filter_map(|key| table.handles.get(&key)) {
+            handle.push(Input::Reset { room, why });
         }
     }
 
