@@ -359,10 +359,17 @@ impl Socket {
         }
     }
 
-    /// Sends what waits and belongs to no room, a word, and then nothing more.
+    /// Sends what waits and belongs to no room, a word, and then nothing more. An answer whose revision did not go out is
+    /// not sent ahead of it (S2): the client asks again, with the same request id.
     fn say_bye(&mut self, code: u16, reason: Cow<'static, str>, retry_after_ms: Option<u64>) {
         if self.ending.is_some() {
             return;
+        }
+        for opening in self.rooms.values_mut() {
+            for answer in core::mem::take(&mut opening.answers).values() {
+                self.held -= 1;
+                self.held_bytes -= answer.frame.len();
+            }
         }
         while let Some(room) = self.rooms.keys().next().copied() {
             self.close(room);

@@ -284,6 +284,8 @@ fn who_reads_no_answers_is_slow_and_costs_a_bounded_amount() {
 fn a_goodbye_comes_after_what_was_answered_before_and_nothing_after_it() {
     let mut rig = Rig::new(Limits::default());
     rig.open(1, 0, true);
+    rig.reply(3, None);
+    // Its revision will not go out any more, so it must not either.
     rig.reply(1, Some((room(1), Revision(9))));
     rig.step(Input::Bye { code: 4013, reason: "stopping".into(), retry_after_ms: Some(7) });
     rig.reply(2, None);
