@@ -43,7 +43,9 @@ impl Inner {
         let count = self.messages_up_to(&room, revision).await?;
         let marks = [(read_mark(id, &who.account), revision.0), (count_mark(id, &who.account), count)];
         self.stores.marks.raise(&marks).await.map_err(refuse_store)?;
-        Ok(Outcome::Marked { revision })
+        // Where it stands now: another device may have read further.
+        let stands = self.stores.marks.get(&[read_mark(id, &who.account)]).await.map_err(refuse_store)?;
+        Ok(Outcome::Marked { revision: stands.first().map_or(revision, |stands| Revision(*stands).max(revision)) })
     }
 
     /// How many messages of members there are up to a revision: the ordinal of the last one.
