@@ -61,6 +61,8 @@ pub(super) struct Session {
     under_way: FuturesUnordered<BoxFuture<'static, Input>>,
     request: Option<BoxFuture<'static, Done>>,
     ended: Option<u16>,
+    /// Whether a write of the machine's is out. Pings, pongs and close frames are written without it.
+    writing: bool,
 }
 
 impl Session {
@@ -82,6 +84,7 @@ impl Session {
             under_way: FuturesUnordered::new(),
             request: None,
             ended: None,
+            writing: false,
             inner,
             auth,
             who,
@@ -122,7 +125,7 @@ impl Session {
             tokio::select! {
                 biased;
                 event = connection.next(listen) => match event {
-                    Event::Wrote { all } => self.step(if all { Input::Written } else { Input::Progress }),
+                    Event::Wrote { all } => self.wrote(all),
                     Event::Came(incoming) => self.came(incoming),
                 },
                 () = handle.wake.notified() => {}
@@ -157,6 +160,13 @@ impl Session {
     /// Ends the connection in an orderly way: what is queued before is written, then `bye`.
     pub(super) fn end(&mut self, code: u16, reason: &str) {
         self.step(Input::Bye { code, reason: reason.to_owned().into(), retry_after_ms: None });
+    }
+
+    fn wrote(&mut self, all: bool) {
+        if self.writing {
+            self.writing = !all;
+            self.step(if all { Input::Written } else { Input::Progress });
+        }
     }
 
     fn read_notes(&mut self) {
@@ -223,6 +233,7 @@ impl Session {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Write(frames) => {
+                    self.writing = true;
                     let frames = frames.as_slice();
                     let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
                     self.inner.metrics.frames_out(frames.len() as u64, bytes);
