@@ -78,9 +78,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Beside the tests' own binary: below the target folder.
+/// In the target folder.
 fn screenshots() -> PathBuf {
-    let binary = std::env::current_exe().unwrap();
-    let target = binary.ancestors().nth(3).expect("target/PROFILE/deps/BINARY");
-    target.join("screenshots")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots")
 }

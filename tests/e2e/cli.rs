@@ -182,7 +182,7 @@ async fn a_copy_made_while_people_talk_is_a_server_of_its_own() {
     let mut back = Client::connect(restored.address, "ada", Codec::Json).await;
     let position = ada.rooms[&room].position.clone().map(|(_, position)| position);
     back.open_as(chamberlain_core::wire::Open { position, room, from: None, kinds: None, limit: None }).await;
-    assert_eq!(back.rooms[&room].reset, Some(chamberlain_core::wire::ResetWhy::UnknownPosition));
+    back.until(|back| back.rooms[&room].reset == Some(chamberlain_core::wire::ResetWhy::UnknownPosition)).await;
     back.open(room).await;
     back.reach(room, next).await;
 }

@@ -62,6 +62,23 @@ async fn the_first_frame_is_hello_and_comes_in_time() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_asked_for_a_sign_of_life_and_goes_on_when_it_gives_one() {
+    let server = Server::start_with(&[], "[limits]\nping_ms = 100\ndead_ms = 400\n");
+    let mut ada = Client::connect(server.address, "ada", Codec::Json).await;
+    let room = ada.channel("garden", &[]).await;
+    // Says nothing and reads nothing, so that its pings are not answered.
+    let mut gone = Client::connect(server.address, "gone", Codec::Bincode).await;
+
+    let idle = tokio::time::Instant::now();
+    while idle.elapsed() < Duration::from_millis(1_500) {
+        ada.listen(Duration::from_millis(100)).await;
+        assert_eq!(ada.closed, None, "an idle connection was closed after {:?}: {:?}", idle.elapsed(), ada.bye);
+    }
+    ada.say(room, "still here").await;
+    assert_ne!(gone.until_closed().await, 1000, "who gives no sign of life is given up");
+}
+
+#[tokio::test]
 async fn a_flood_of_commands_is_refused_command_by_command_and_nothing_else_suffers() {
     let server = Server::start_with(&[], "[limits]\nsubmits_per_second = 5\nsubmits_burst = 10\n");
     let mut ada = Client::connect(server.address, "ada", Codec::Json).await;

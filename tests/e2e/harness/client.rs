@@ -156,6 +156,12 @@ impl Client {
         }
     }
 
+    /// Reads frames for so long.
+    pub(crate) async fn listen(&mut self, span: Duration) {
+        let deadline = tokio::time::Instant::now() + span;
+        while self.closed.is_none() && tokio::time::timeout_at(deadline, self.read()).await.is_ok() {}
+    }
+
     /// Reads frames until the server ended the connection; the close code.
     pub(crate) async fn until_closed(&mut self) -> u16 {
         let deadline = tokio::time::Instant::now() + PATIENCE;

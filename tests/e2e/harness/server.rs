@@ -168,8 +168,8 @@ impl Server {
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
         let mut answer = Vec::new();
         let mut chunk = [0; 4096];
-        // A socket that was upgraded stays open: its head is all there is.
-        while !(answer.starts_with(b"HTTP/1.1 101") && answer.ends_with(b"\r\n\r\n")) {
+        // A connection that was to be upgraded may stay open.
+        while !is_whole(&answer) {
             match stream.read(&mut chunk).ok()? {
                 0 => break,
                 read => answer.extend_from_slice(&chunk[..read]),
@@ -226,6 +226,14 @@ fn free_address() -> SocketAddr {
             return address;
         }
     }
+}
+
+/// Whether all of an answer is there, as far as its head can tell.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    head.starts_with("HTTP/1.1 101") || length.is_some_and(|length: usize| body.len() >= length)
 }
 
 fn dechunk(mut body: &str) -> String {
