@@ -38,7 +38,12 @@ async fn start(disk: &Disk) -> Option<(Node, Embedded)> {
     let settings = Settings {
         keys: Arc::new(SiteKeys::new(site, &master)),
         node: "n1".into(),
-        limits: Arc::new(Limits { command_deadline_ms: 400, retry_first_ms: 5, retry_most_ms: 20, ..Limits::default() }),
+        limits: Arc::new(Limits {
+            command_deadline_ms: 400,
+            retry_first_ms: 5,
+            retry_most_ms: 20,
+            ..Limits::default()
+        }),
         retain: Retain::All,
         framing: gateway::frame,
     };
