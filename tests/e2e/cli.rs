@@ -90,7 +90,9 @@ async fn rooms_are_shown_without_what_is_said_in_them() {
             server.ok(&["room", "log", room.as_str()]),
             server.ok(&["room", "list", "--json"]),
         ];
-        for (words, text) in ["garden", room.as_str(), "bob", "members_added", r#""name":"garden""#].iter().zip(&printed) {
+        for (words, text) in
+            ["garden", room.as_str(), "bob", "members_added", r#""name":"garden""#].iter().zip(&printed)
+        {
             assert!(text.contains(words), "{words:?} is not in:\n{text}");
         }
         assert!(printed.iter().all(|text| !text.contains("secret of the garden")));
@@ -131,7 +133,8 @@ async fn people_talk_from_terminals_and_pages_in_one_room() {
 
 #[tokio::test]
 async fn a_token_made_here_is_taken_here() {
-    let mut server = Server::new(&[], "[auth]\nmode = \"jwt\"\nhmac_secret_file = \"secret\"\nadmin_claim = \"admin\"\n");
+    let mut server =
+        Server::new(&[], "[auth]\nmode = \"jwt\"\nhmac_secret_file = \"secret\"\nadmin_claim = \"admin\"\n");
     std::fs::write(server.beside("secret"), "a secret of the tests, and of nobody else").unwrap();
     server.go();
     let config = server.beside("chamberlain.toml");
@@ -195,7 +198,9 @@ fn a_configuration_is_checked_before_it_is_served() {
 
     assert!(server.ok(&["config", "check", "--config", config]).contains("makes sense"));
     let printed = server.ok(&["config", "print", "--config", config, "--listen", "127.0.0.1:7399"]);
-    for (key, origin) in [("site = \"home\"", "file"), ("open_rooms = 7", "file"), ("127.0.0.1:7399", "flag"), ("sockets =", "default")] {
+    for (key, origin) in
+        [("site = \"home\"", "file"), ("open_rooms = 7", "file"), ("127.0.0.1:7399", "flag"), ("sockets =", "default")]
+    {
         let line = printed.lines().find(|line| line.contains(key)).unwrap_or_else(|| panic!("no {key} in:\n{printed}"));
         assert!(line.contains(origin), "{line:?} does not say that it comes from: {origin}");
     }

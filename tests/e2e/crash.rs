@@ -28,6 +28,7 @@ async fn everything_acknowledged_survives_being_killed_under_load() {
         load.talk(answers, || server.kill()).await;
         server.go();
         load.come_back(&server).await;
+        eprintln!("round {rounds}: {} requests answered, {:?}", load.answered(), begun.elapsed());
     }
 
     load.audit(&server).await;

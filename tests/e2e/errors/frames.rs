@@ -42,13 +42,16 @@ async fn the_first_frame_is_hello_and_comes_in_time() {
     let server = Server::start_with(&[], "[limits]\nhello_ms = 300\n");
     for (what, first) in [
         ("ping", Some(ClientFrame::Ping)),
-        ("open", Some(ClientFrame::Open(Open {
-            room: chamberlain_core::id::RoomId::from_digest(&[1; 32]),
-            position: None,
-            from: None,
-            kinds: None,
-            limit: None,
-        }))),
+        (
+            "open",
+            Some(ClientFrame::Open(Open {
+                room: chamberlain_core::id::RoomId::from_digest(&[1; 32]),
+                position: None,
+                from: None,
+                kinds: None,
+                limit: None,
+            })),
+        ),
         ("nothing", None),
     ] {
         let mut client = Client::dial(server.address, "ada", Codec::Json).await;

@@ -33,7 +33,9 @@ const UNREACHABLE: &[(Reason, &str)] = &[
 fn documented(reason: Reason) -> Code {
     use Reason as R;
     match reason {
-        R::Malformed | R::TooLarge | R::TooMany | R::InvalidName | R::Empty | R::NobodyNamed | R::NotAChannel => Code::BadRequest,
+        R::Malformed | R::TooLarge | R::TooMany | R::InvalidName | R::Empty | R::NobodyNamed | R::NotAChannel => {
+            Code::BadRequest
+        }
         R::BotNotAllowed | R::BadEnvelope | R::BeyondHead | R::InvalidRange => Code::BadRequest,
         R::InvalidToken | R::TokenExpired => Code::Unauthenticated,
         R::AccountDisabled | R::NotOwner | R::NotSender | R::NotAdmin | R::RestrictedToOwners => Code::Forbidden,

@@ -12,7 +12,8 @@ const SECRET: &str = "a secret of the tests, and of nobody else";
 
 /// A server that takes signed tokens, without leeway.
 fn signed() -> Server {
-    let mut server = Server::new(&[], "[auth]\nmode = \"jwt\"\naudience = \"rooms\"\nissuer = \"tests\"\nleeway_s = 0\n");
+    let mut server =
+        Server::new(&[], "[auth]\nmode = \"jwt\"\naudience = \"rooms\"\nissuer = \"tests\"\nleeway_s = 0\n");
     server.environment("CHAMBERLAIN_AUTH__HMAC_SECRET", SECRET);
     server.go();
     server
@@ -66,7 +67,10 @@ async fn only_a_token_that_verifies_opens_a_connection() {
         assert!(client.welcome.is_none(), "{what}: welcome");
         assert_eq!(client.refusals[0].reason, reason, "{what}: {}", client.refusals[0].message);
         assert_eq!(client.refusals[0].code, super::documented(reason));
-        assert!(token.len() < 20 || !client.refusals[0].message.contains(&token[10..20]), "{what}: the token is repeated");
+        assert!(
+            token.len() < 20 || !client.refusals[0].message.contains(&token[10..20]),
+            "{what}: the token is repeated"
+        );
         assert_eq!(client.until_closed().await, 4001, "{what}");
         // The same over HTTP.
         let bearer = format!("Bearer {token}");
@@ -117,7 +121,11 @@ async fn a_foreign_page_and_a_foreign_name_are_kept_out_of_sockets_and_of_the_ap
         ("a page of nothing", vec![("Origin", "null")], Some("foreign_origin")),
         ("a page of another port", vec![("Origin", "http://127.0.0.1:1")], Some("foreign_origin")),
         ("another name", vec![("Host", "evil.example")], Some("foreign_host")),
-        ("another name and its page", vec![("Host", "evil.example"), ("Origin", "http://evil.example")], Some("foreign_host")),
+        (
+            "another name and its page",
+            vec![("Host", "evil.example"), ("Origin", "http://evil.example")],
+            Some("foreign_host"),
+        ),
         ("our page", vec![("Origin", own.as_str())], None),
         ("a page that was allowed", vec![("Origin", "https://app.example")], None),
         ("this machine by name", vec![("Host", local.as_str())], None),

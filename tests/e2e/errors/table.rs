@@ -71,7 +71,8 @@ impl Scene {
         eve.done(Command::Archive { room: archived }).await;
         eve.close(archived).await;
         let full = ada.channel("full", &["eve", "bob", "cyd"]).await;
-        let Ok(Outcome::Created { room: dm, .. }) = eve.command(Command::CreateDm { account: account("ada") }).await else {
+        let Ok(Outcome::Created { room: dm, .. }) = eve.command(Command::CreateDm { account: account("ada") }).await
+        else {
             panic!("no direct messages")
         };
         eve.enter(member).await;
@@ -139,12 +140,32 @@ impl Scene {
             ("a name of 101 characters", channel(&"n".repeat(101), &[], vec![]), R::InvalidName, &["name", "100"]),
             ("a name that rings", channel("a\u{7}b", &[], vec![]), R::InvalidName, &["name", "control"]),
             ("a channel with a bot", channel("x", &["robo"], vec![]), R::BotNotAllowed, &["accounts", "robo"]),
-            ("a channel with a stranger", channel("x", &["nobody"], vec![]), R::UnknownAccount, &["accounts", "nobody"]),
-            ("a channel with a disabled one", channel("x", &["gone"], vec![]), R::AccountDisabled, &["accounts", "gone"]),
+            (
+                "a channel with a stranger",
+                channel("x", &["nobody"], vec![]),
+                R::UnknownAccount,
+                &["accounts", "nobody"],
+            ),
+            (
+                "a channel with a disabled one",
+                channel("x", &["gone"], vec![]),
+                R::AccountDisabled,
+                &["accounts", "gone"],
+            ),
             ("members of a foreign channel", channel("x", &[], vec![self.foreign]), R::NotAMember, &["channels"]),
             ("members of no channel", channel("x", &[], vec![nowhere]), R::NotAMember, &["channels"]),
-            ("five in a room for four", channel("x", &["ada", "bob", "cyd", "dan"], vec![]), R::RoomFull, &["5", "limit is 4"]),
-            ("nine names where eight may be", channel("x", &nine, vec![]), R::TooMany, &["accounts", "9", "limit is 8"]),
+            (
+                "five in a room for four",
+                channel("x", &["ada", "bob", "cyd", "dan"], vec![]),
+                R::RoomFull,
+                &["5", "limit is 4"],
+            ),
+            (
+                "nine names where eight may be",
+                channel("x", &nine, vec![]),
+                R::TooMany,
+                &["accounts", "9", "limit is 8"],
+            ),
             ("direct messages with a stranger", dm("nobody"), R::UnknownAccount, &["account", "nobody"]),
             ("direct messages with a disabled one", dm("gone"), R::AccountDisabled, &["account", "gone"]),
         ]
@@ -233,8 +254,18 @@ impl Scene {
             ("a used message id", Bad::Command(plain(own, named, "second")), R::MessageReused, &["message id"]),
             ("editing what another said", Bad::Command(edit(member, theirs, 1, "no")), R::NotSender, &["sender"]),
             ("editing nothing", Bad::Command(edit(own, Revision::ZERO, 1, "no")), R::NoSuchMessage, &["message"]),
-            ("editing what is to come", Bad::Command(edit(own, Revision(9_999), 1, "no")), R::NoSuchMessage, &["message"]),
-            ("editing what is no message", Bad::Command(edit(own, Revision(1), 1, "no")), R::NoSuchMessage, &["message"]),
+            (
+                "editing what is to come",
+                Bad::Command(edit(own, Revision(9_999), 1, "no")),
+                R::NoSuchMessage,
+                &["message"],
+            ),
+            (
+                "editing what is no message",
+                Bad::Command(edit(own, Revision(1), 1, "no")),
+                R::NoSuchMessage,
+                &["message"],
+            ),
             ("editing what was taken back", Bad::Command(edit(own, deleted, 1, "no")), R::NoSuchMessage, &["message"]),
             ("an edit out of order", Bad::Command(edit(own, mine, 2, "no")), R::StaleEdit, &["edit", "1"]),
             ("one edit too many", Bad::Command(edit(own, edited, 3, "no")), R::TooMany, &["edited 2 times", "limit"]),
@@ -290,10 +321,20 @@ impl Scene {
             ("sealed as the room itself", submit(as_system), R::BadEnvelope, is_not),
             ("sealed as an edit", submit(as_edit), R::BadEnvelope, is_not),
             ("sealed to v, labelled v + 1", submit((of_before.0, labelled(&of_before.1, 1))), R::BadEnvelope, is_not),
-            ("under a version to come", submit((honest.0, labelled(&honest.1, 2))), R::StaleKey, &["version 2", "current is 1"]),
+            (
+                "under a version to come",
+                submit((honest.0, labelled(&honest.1, 2))),
+                R::StaleKey,
+                &["version 2", "current is 1"],
+            ),
             ("under a version of the past", submit(of_before), R::StaleKey, &["version 0", "current is 1"]),
             ("a bit flipped", submit((honest.0, flipped)), R::BadEnvelope, is_not),
-            ("a counter moved on", submit((honest.0, Envelope { counter: 9, ..honest.1.clone() })), R::BadEnvelope, is_not),
+            (
+                "a counter moved on",
+                submit((honest.0, Envelope { counter: 9, ..honest.1.clone() })),
+                R::BadEnvelope,
+                is_not,
+            ),
             ("another's message again", submit((their_id, their_envelope.clone())), R::BadEnvelope, is_not),
             ("another's body as one's own", submit((message_id(), their_envelope)), R::BadEnvelope, is_not),
             ("one's own body under another name", submit((message_id(), my_envelope)), R::BadEnvelope, is_not),
@@ -303,7 +344,8 @@ impl Scene {
 
     fn questions(&self) -> Vec<Row> {
         use Reason as R;
-        let history = |room, limit| Bad::Query(Query::History { room, range: HistoryRange::Latest, limit: Some(limit) });
+        let history =
+            |room, limit| Bad::Query(Query::History { room, range: HistoryRange::Latest, limit: Some(limit) });
         let members = |room, limit| Bad::Query(Query::Members { room, after: None, limit: Some(limit) });
         let key = |room, version| Bad::Query(Query::Key { room, version });
         vec![
@@ -347,7 +389,8 @@ impl Scene {
         };
         let (id, room) = (request_id(), self.own);
         let large = Bad::Raw(vec![b' '; 64 * 1024 + 1]);
-        let mut rows: Vec<Row> = vec![("a frame over the limit", large, Reason::TooLarge, &["frame", "65537", "limit is 65536"])];
+        let mut rows: Vec<Row> =
+            vec![("a frame over the limit", large, Reason::TooLarge, &["frame", "65537", "limit is 65536"])];
         match self.eve.codec {
             Codec::Json => rows.extend([
                 malformed("no JSON", "{", &["EOF"]),

@@ -88,7 +88,9 @@ impl Client {
         client.send(&ClientFrame::Hello(Hello { token: token.into(), batch })).await;
         client.until(|client| client.welcome.is_some() || client.closed.is_some()).await;
         assert!(client.welcome.is_some(), "no welcome for {name}, but {:?} and {:?}", client.bye, client.refusals);
-        let Ok(Answer::Rooms { rooms, .. }) = client.query(Query::Rooms).await else { panic!("who may connect has rooms") };
+        let Ok(Answer::Rooms { rooms, .. }) = client.query(Query::Rooms).await else {
+            panic!("who may connect has rooms")
+        };
         client.joined.extend(rooms.iter().map(|room| room.room));
         client
     }
@@ -234,7 +236,10 @@ impl Client {
                     assert!(log.items.insert(item.revision, item).is_none(), "a revision came twice (S1)");
                 }
                 for own in own {
-                    assert!(self.asked.contains_key(&own.request), "marked as its own what another connection asked for");
+                    assert!(
+                        self.asked.contains_key(&own.request),
+                        "marked as its own what another connection asked for"
+                    );
                     assert!((from..=to).contains(&own.revision), "a mark outside its batch");
                     log.own.insert(own.revision, own.request);
                 }
@@ -363,7 +368,8 @@ impl Client {
 
     /// Opens a room: from the position it holds, else from the first revision.
     pub(crate) async fn open(&mut self, room: RoomId) {
-        let position = self.rooms.get(&room).and_then(|log| log.position.as_ref()).map(|(_, position)| position.clone());
+        let position =
+            self.rooms.get(&room).and_then(|log| log.position.as_ref()).map(|(_, position)| position.clone());
         let from = if position.is_some() { None } else { Some(Revision(1)) };
         self.open_as(Open { room, position, from, kinds: None, limit: None }).await;
         let log = &self.rooms[&room];
@@ -487,7 +493,7 @@ impl Client {
     pub(crate) fn text(&mut self, room: RoomId, revision: Revision) -> Option<String> {
         let log = self.rooms.get_mut(&room)?;
         let item = log.items.get(&revision)?.clone();
-        sealed_text(room, &item, log.openers.values_mut())
+        sealed_text(room, &item, log.openers.get_mut(&item.body.as_ref()?.version).into_iter())
     }
 
     /// What a message says after an edit of it.
@@ -496,7 +502,8 @@ impl Client {
         let item = log.items.get(&revision)?.clone();
         let Event::Edited { revision, edit, .. } = item.event else { return None };
         let Event::Message { message, kind, .. } = log.items.get(&revision)?.event else { return None };
-        opened_text(room, &item, (message, kind, edit), log.openers.values_mut())
+        let opener = log.openers.get_mut(&item.body.as_ref()?.version);
+        opened_text(room, &item, (message, kind, edit), opener.into_iter())
     }
 
     /// The revision at which a text was said; fails when it was said more than once.

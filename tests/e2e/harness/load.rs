@@ -45,7 +45,7 @@ pub(crate) struct Load {
     people: Vec<Person>,
     rooms: Vec<RoomId>,
     /// How many requests were answered.
-    pub(crate) answered: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
 }
 
 impl Load {
@@ -99,10 +99,15 @@ impl Load {
         }
         end();
         for task in tasks {
-            let person = tokio::time::timeout(Duration::from_secs(30), task).await.expect("connections end with the server");
+            let person =
+                tokio::time::timeout(Duration::from_secs(30), task).await.expect("connections end with the server");
             self.people.push(person.unwrap());
         }
         self.people.iter().map(|person| person.client.as_ref().unwrap().bye).collect()
+    }
+
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Everybody comes back, opens the rooms where they were, and asks again what was not answered.
@@ -143,7 +148,9 @@ impl Load {
         let expected: BTreeSet<RoomId> = created.into_iter().chain(self.rooms.iter().copied()).collect();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         loop {
-            let Ok(Answer::Rooms { rooms, .. }) = auditor.query(Query::Rooms).await else { panic!("rooms can be listed") };
+            let Ok(Answer::Rooms { rooms, .. }) = auditor.query(Query::Rooms).await else {
+                panic!("rooms can be listed")
+            };
             let found: BTreeSet<RoomId> = rooms.iter().map(|view| view.room).collect();
             assert!(found.is_subset(&expected), "a room that nobody was told of");
             if found == expected {

@@ -156,9 +156,12 @@ impl Server {
         let host = self.address;
         let mut head = format!("{method} {path} HTTP/1.1\r\n");
         let length = body.len();
-        let usual = [("Host", host.to_string()), ("Connection", "close".into()), ("Content-Length", length.to_string())];
+        let usual =
+            [("Host", host.to_string()), ("Connection", "close".into()), ("Content-Length", length.to_string())];
         for (name, value) in usual {
-            if !headers.iter().any(|(other, _)| name.eq_ignore_ascii_case(other)) && (name != "Content-Length" || length > 0) {
+            if !headers.iter().any(|(other, _)| name.eq_ignore_ascii_case(other))
+                && (name != "Content-Length" || length > 0)
+            {
                 head += &format!("{name}: {value}\r\n");
             }
         }
@@ -232,7 +235,8 @@ fn free_address() -> SocketAddr {
 fn is_whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let length =
+        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     head.starts_with("HTTP/1.1 101") || length.is_some_and(|length: usize| body.len() >= length)
 }
 

@@ -47,7 +47,9 @@ async fn with_kinds_only_those_come_and_the_rest_is_covered() {
         names.reach(room, head).await;
         let log = &names.rooms[&room];
         assert_eq!(log.items.len(), 1, "only the renaming");
-        assert!(matches!(&log.items.values().next().unwrap().event, Event::Renamed { name } if name.as_str() == "orchard"));
+        assert!(
+            matches!(&log.items.values().next().unwrap().event, Event::Renamed { name } if name.as_str() == "orchard")
+        );
 
         // Nothing of what follows is of that kind: it is covered all the same.
         let next = ada.say(room, "more").await;

@@ -78,7 +78,9 @@ async fn who_is_removed_gets_nothing_more_and_can_open_nothing_that_follows() {
         // Then bob is told so in both ways, and his other room goes on; a frame of this room would fail the harness.
         bob.until(|bob| bob.rooms[&room].reset.is_some() && !bob.joined.contains(&room)).await;
         assert_eq!(bob.rooms[&room].reset, Some(ResetWhy::Removed));
-        assert!(bob.told.iter().any(|change| matches!(change, AccountChange::Left { room: left, .. } if *left == room)));
+        assert!(
+            bob.told.iter().any(|change| matches!(change, AccountChange::Left { room: left, .. } if *left == room))
+        );
         let elsewhere = ada.say(other, "still here?").await;
         bob.reach(other, elsewhere).await;
         assert_eq!(bob.text(other, elsewhere).as_deref(), Some("still here?"));

@@ -59,8 +59,9 @@ async fn a_message_taken_back_is_served_to_nobody_and_erased() {
     let said = ada.say(room, "to be taken back").await;
     let command = edit(&mut ada, room, said, 1, "to be taken back, too").await;
     let edited = ada.done(command).await;
-    let bodies: Vec<Vec<u8>> =
-        [said, edited].map(|revision| ada.rooms[&room].items[&revision].body.clone().unwrap().ciphertext.to_vec()).into();
+    let bodies: Vec<Vec<u8>> = [said, edited]
+        .map(|revision| ada.rooms[&room].items[&revision].body.clone().unwrap().ciphertext.to_vec())
+        .into();
 
     let deleted = ada.done(Command::Delete { room, revision: said }).await;
 

@@ -43,7 +43,12 @@ async fn history(
 }
 
 /// A page of members, how many there are in all, up to where everybody has read, and whether there are more.
-async fn members(client: &mut Client, room: RoomId, after: Option<&str>, limit: u32) -> (Vec<MemberView>, u32, u64, bool) {
+async fn members(
+    client: &mut Client,
+    room: RoomId,
+    after: Option<&str>,
+    limit: u32,
+) -> (Vec<MemberView>, u32, u64, bool) {
     let query = Query::Members { room, after: after.map(account), limit: Some(limit) };
     match client.query(query).await {
         Ok(Answer::Members { members, total, read_floor, more, .. }) => (members, total, read_floor.0, more),

@@ -12,7 +12,8 @@ use crate::harness::{Client, Server, account, request_id};
 #[tokio::test]
 async fn two_people_talk_whatever_codec_each_of_them_speaks() {
     let server = Server::start();
-    for (ours, theirs) in [(Codec::Json, Codec::Json), (Codec::Bincode, Codec::Bincode), (Codec::Json, Codec::Bincode)] {
+    for (ours, theirs) in [(Codec::Json, Codec::Json), (Codec::Bincode, Codec::Bincode), (Codec::Json, Codec::Bincode)]
+    {
         let mut bob = Client::connect(server.address, "bob", theirs).await;
         let mut ada = Client::connect(server.address, "ada", ours).await;
         let room = ada.channel("garden", &["bob"]).await;
