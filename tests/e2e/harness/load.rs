@@ -187,7 +187,7 @@ impl Person {
             Command::CreateChannel { name: text.clone(), accounts: vec![account("auditor")], channels: vec![] }
         } else if self.name == "person0" && self.count.is_multiple_of(ROTATE_EVERY) {
             Command::Rotate { room: rooms[0] }
-        } else if room == rooms[0] || self.count % 3 == 0 {
+        } else if room == rooms[0] || self.count.is_multiple_of(3) {
             // The first room's key moves on: there the server seals, so that no retry is refused for its version.
             Command::Submit(Submit { room, message: message_id(), content: Content::Plain { text: text.clone() } })
         } else {

@@ -2,10 +2,12 @@
 
 mod client;
 pub(crate) mod load;
+mod room_log;
 mod server;
 mod token;
 
-pub(crate) use client::{Client, Refusal, sealed_text};
+pub(crate) use client::{Client, Refusal};
+pub(crate) use room_log::sealed_text;
 pub(crate) use server::{Server, command};
 pub(crate) use token::token;
 

@@ -171,6 +171,41 @@ async fn a_closed_room_is_silent_and_may_be_opened_again() {
 }
 
 #[tokio::test]
+async fn who_takes_nothing_is_sent_away_while_others_go_on_and_resumes_without_loss() {
+    let config = "[limits]\nslow_ms = 1000\nsubmits_per_second = 100000\nsubmits_burst = 100000\n";
+    let server = Server::start_with(&[], config);
+    let mut slow = Client::connect(server.address, "slow", Codec::Json).await;
+    let mut bob = Client::connect(server.address, "bob", Codec::Bincode).await;
+    let mut ada = Client::connect(server.address, "ada", Codec::Bincode).await;
+    let room = ada.channel("garden", &["slow", "bob"]).await;
+    slow.enter(room).await;
+    bob.enter(room).await;
+
+    // When much more is said than the system keeps for a connection that reads nothing.
+    let text = "x".repeat(15_000);
+    let begun = std::time::Instant::now();
+    let sent_away =
+        || server.get("/metrics").unwrap().1.lines().any(|line| line.contains("4008") && line.ends_with(" 1"));
+    let mut last = Revision::ZERO;
+    while !sent_away() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "who takes nothing was kept");
+        for _ in 0..20 {
+            last = ada.done(plain(room, &text)).await;
+        }
+        bob.reach(room, last).await;
+    }
+
+    // Then what it took is a whole number of frames, and the rest comes when it is back.
+    while slow.read().await {}
+    assert!(slow.rooms[&room].last < last);
+    let mut back = Client::connect(server.address, "slow", Codec::Json).await;
+    back.inherit(slow);
+    back.open(room).await;
+    back.reach(room, last).await;
+    assert_eq!(back.rooms[&room].items.len() as u64, last.0);
+}
+
+#[tokio::test]
 async fn who_watches_a_kind_is_shown_it_from_all_its_rooms_without_opening_them() {
     let server = Server::start_with_root();
     let mut ada = Client::connect(server.address, "ada", Codec::Json).await;
