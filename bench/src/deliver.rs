@@ -20,6 +20,7 @@ use crate::names;
 pub struct Audience {
     view: Hubs,
     /// Each in a place of its own, as tasks have them.
+    #[expect(clippy::vec_box, reason = "sockets side by side would be kinder to the cache than those of a server")]
     sockets: Vec<Box<Socket>>,
     out: Vec<Effect>,
     now: Instant,
