@@ -4,6 +4,7 @@
 //! client asks is worked on in [`super::requests`], one at a time and in order.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -114,6 +115,9 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let handle = self.handle.clone();
+        // Set anew only for an earlier deadline: most move later with every write, and a timer that goes off early costs less
+        // than one that is set for each.
+        let mut timer = pin!(tokio::time::sleep_until(self.deadline()));
         loop {
             self.read_notes();
             self.carry_out(connection);
@@ -122,6 +126,9 @@ impl Session {
             }
             let listen = self.request.is_none() && !self.machine.is_congested();
             let deadline = self.deadline();
+            if timer.is_elapsed() || deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
             tokio::select! {
                 biased;
                 event = connection.next(listen) => match event {
@@ -131,7 +138,7 @@ impl Session {
                 () = handle.wake.notified() => {}
                 Some(input) = self.under_way.next() => self.step(input),
                 done = next_request(&mut self.request) => self.done(done),
-                () = tokio::time::sleep_until(deadline) => self.tick(),
+                () = timer.as_mut() => self.tick(),
             }
         }
     }
@@ -143,8 +150,8 @@ impl Session {
             let left = at.0.saturating_sub(clock.wall().0);
             clock.to_tokio(clock.now().after(std::time::Duration::from_millis(left)))
         });
-        let far = clock.to_tokio(clock.now().after(std::time::Duration::from_secs(3_600)));
-        machine.into_iter().chain(expires).min().unwrap_or(far)
+        let far = || clock.to_tokio(clock.now().after(std::time::Duration::from_secs(3_600)));
+        machine.into_iter().chain(expires).min().unwrap_or_else(far)
     }
 
     fn tick(&mut self) {
