@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use super::framing;
 
 /// Bytes that the library reads at once: small, for there is one such buffer per connection.
-const READ_BUFFER: usize = 2 * 1024;
+const READ_BUFFER: usize = 1024;
 /// A frame over the limit but not over so many times the limit is read to its end and refused, and the connection goes on.
 const READ_ON: usize = 16;
 
