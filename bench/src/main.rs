@@ -69,7 +69,12 @@ fn main() -> Result<()> {
     for group in groups {
         run.progress.set_prefix(group.name);
         run.say("preparing");
-        match (group.measure)(&run) {
+        let group_begun = Instant::now();
+        let measured = (group.measure)(&run);
+        if run.progress.is_hidden() {
+            eprintln!("{}: {} s", group.name, group_begun.elapsed().as_secs());
+        }
+        match measured {
             Ok(more) => {
                 found.figures.extend(more.figures);
                 found.plots.extend(more.plots);

@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use super::Run;
 use super::pair::{Pair, Shape, start_server};
-use crate::figure::{Figure, Found};
+use crate::figure::{Figure, Found, number};
 
-/// Members of the large room.
-const MEMBERS: usize = 10_000;
+/// Members of the large room, its owner aside.
+const MEMBERS: usize = 9_999;
 
 /// Memory of an idle socket.
 pub(crate) fn idle(run: &Run) -> Result<Found> {
@@ -27,7 +27,7 @@ pub(crate) fn idle(run: &Run) -> Result<Found> {
             rounds.push(after.resident.saturating_sub(before.resident) as f64 / sockets as f64);
         }
         figures.push(
-            Figure::new(GROUP, format!("memory per idle socket, {sockets} sockets"), "B", rounds)
+            Figure::new(GROUP, format!("memory per idle socket, {} sockets", number(sockets as f64)), "B", rounds)
                 .at_most(8.0 * 1024.0)
                 .note("growth of the process, by an account each: what is kept of accounts is in it"),
         );
@@ -44,7 +44,7 @@ pub(crate) fn removal(run: &Run) -> Result<Found> {
     for nth in run.rounds(5) {
         rounds.push(pair.remove(MEMBERS - 1 - nth)? / 1e3);
     }
-    let name = format!("removal in a room of 10,000, {} connected", pair.shape().sockets);
+    let name = format!("removal in a room of 10,000, {} connected", number(pair.shape().sockets as f64));
     let note = "from the command until the last of them holds the next key; reading clients on the same cores";
     Ok(Found { figures: vec![Figure::new(GROUP, name, "s", rounds).at_most(1.0).note(note)], plots: Vec::new() })
 }

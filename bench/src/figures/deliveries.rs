@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Run;
 use super::pair::{Bare, Pair, Shape};
-use crate::figure::{Axis, Figure, Found, Line, Plot};
+use crate::figure::{Axis, Figure, Found, Line, Plot, number};
 
 /// Messages before the first that is measured.
 const WARM_UP: u64 = 30;
@@ -22,18 +22,22 @@ pub(crate) fn deliveries(run: &Run) -> Result<Found> {
         let warm = pair.pump(WARM_UP, 1)?.pumped;
         let bytes = (warm.bytes / warm.frames) as usize;
         bare.per_core(WARM_UP, bytes)?;
-        let [mut single, mut loaded, mut bares, mut singly, mut loadedly, mut wall] = [const { Vec::new() }; 6];
+        let [mut single, mut loaded, mut bares, mut bare_singles, mut singly, mut loadedly, mut wall] =
+            [const { Vec::new() }; 7];
         for _ in run.rounds(5) {
             let one = pair.pump(messages, 1)?;
             let many = pair.pump(messages, UNDER_LOAD)?;
             let beside = bare.per_core(messages, bytes)?;
+            let beside_one = bare.per_core_one_at_a_time(messages, bytes)?;
             single.push(one.per_core());
             loaded.push(many.per_core());
             wall.push(many.per_second());
-            singly.push(one.per_core() / beside);
+            singly.push(one.per_core() / beside_one);
             loadedly.push(many.per_core() / beside);
             bares.push(beside);
+            bare_singles.push(beside_one);
         }
+        let sockets = number(sockets as f64);
         let of = format!("{sockets} sockets, {bytes} B a frame, batch: false, one publisher over its own socket");
         found.figures.extend([
             Figure::new(GROUP, format!("per core, {sockets} sockets, {UNDER_LOAD} in flight"), "/s", loaded)
@@ -42,11 +46,13 @@ pub(crate) fn deliveries(run: &Run) -> Result<Found> {
             Figure::new(GROUP, format!("  to the bare loop, {sockets} sockets"), "", loadedly).at_least(0.8),
             Figure::new(GROUP, format!("per core, {sockets} sockets, one at a time"), "/s", single)
                 .at_least(100_000.0)
-                .note("the next message is said when every socket was sent the last: each socket wakes for each"),
+                .note("the next message is said when every socket has the last: each task wakes for every one"),
             Figure::new(GROUP, format!("  to the bare loop, {sockets} sockets, one at a time"), "", singly)
                 .at_least(0.8),
             Figure::new(GROUP, format!("bare loop, {sockets} sockets"), "/s", bares)
                 .note("one thread, nothing but write calls of as many bytes, per second of its CPU time"),
+            Figure::new(GROUP, format!("bare loop, {sockets} sockets, one at a time"), "/s", bare_singles)
+                .note("each frame when all have read the one before"),
             Figure::new(GROUP, format!("per wall second, {sockets} sockets"), "/s", wall)
                 .note("server, clients and everything else on the same cores"),
         ]);
@@ -70,10 +76,10 @@ pub(crate) fn batching(run: &Run) -> Result<Found> {
     }
     Ok(Found {
         figures: vec![
-            Figure::new(GROUP, "revisions per core, 1000 sockets", "/s", per_core)
+            Figure::new(GROUP, "revisions per core, 1,000 sockets", "/s", per_core)
                 .at_least(1_000_000.0)
                 .note(format!("one publisher, {window} messages on their way at the same time")),
-            Figure::new(GROUP, "revisions per wall second, 1000 sockets", "/s", wall),
+            Figure::new(GROUP, "revisions per wall second, 1,000 sockets", "/s", wall),
             Figure::new(GROUP, "revisions per frame", "", size),
         ],
         plots: Vec::new(),
@@ -91,7 +97,7 @@ pub(crate) fn latency(run: &Run) -> Result<Found> {
     for _ in run.rounds(3) {
         most.push(pair.pump(messages, UNDER_LOAD)?.per_second() / SOCKETS as f64);
     }
-    let most = Figure::new(GROUP, "maximum rate: messages to 1000 sockets", "/s", most);
+    let most = Figure::new(GROUP, "maximum rate: messages to 1,000 sockets", "/s", most);
     let rate = most.value / 2.0;
     let [mut median, mut high, mut highest] = [const { Vec::new() }; 3];
     let mut lines = Vec::new();
@@ -106,10 +112,10 @@ pub(crate) fn latency(run: &Run) -> Result<Found> {
     lines.push(Line::bar("bar at p99", vec![(100.0, 50.0), (100.0, 1.0)]));
     Ok(Found {
         figures: vec![
-            Figure::new(GROUP, "p99 at half of the maximum rate, 1000 sockets", "ms", high).at_most(50.0).note(
+            Figure::new(GROUP, "p99 at half of the maximum rate, 1,000 sockets", "ms", high).at_most(50.0).note(
                 format!(
                     "{} messages/s, from when each was to be said until each socket had it; durable first",
-                    crate::figure::number(rate)
+                    number(rate)
                 ),
             ),
             Figure::new(GROUP, "p50 at half of the maximum rate", "ms", median),

@@ -145,13 +145,29 @@ impl Bare {
         Ok(Self { writer, clients, sockets, cost })
     }
 
-    /// Writes so many frames to each socket. Frames over all sockets for each second of CPU time.
+    /// Writes so many frames to each socket, one after the other. Frames for each second of CPU time.
     pub(super) fn per_core(&mut self, frames: u64, bytes: usize) -> Result<f64> {
-        let deliveries = frames * self.sockets as u64;
-        self.clients.tell(&clients::Question::Drain { bytes: deliveries * bytes as u64 })?;
-        let after: Cost = self.writer.ask(&bare::Question::Write { frames, bytes })?;
-        let _drained: u64 = self.clients.answer()?;
-        let cpu_ns = after.cpu_ns - std::mem::replace(&mut self.cost, after).cpu_ns;
-        Ok(deliveries as f64 * 1e9 / cpu_ns as f64)
+        let before = self.cost;
+        self.write(frames, bytes)?;
+        Ok(self.rate(before, frames))
+    }
+
+    /// The same, but each frame is written when all sockets have read the one before: the kernel wakes readers for each.
+    pub(super) fn per_core_one_at_a_time(&mut self, frames: u64, bytes: usize) -> Result<f64> {
+        let before = self.cost;
+        (0..frames).try_for_each(|_| self.write(1, bytes))?;
+        Ok(self.rate(before, frames))
+    }
+
+    fn write(&mut self, frames: u64, bytes: usize) -> Result<()> {
+        let all = frames * self.sockets as u64 * bytes as u64;
+        self.clients.tell(&clients::Question::Drain { bytes: all })?;
+        self.cost = self.writer.ask(&bare::Question::Write { frames, bytes })?;
+        self.clients.answer::<u64>()?;
+        Ok(())
+    }
+
+    fn rate(&self, before: Cost, frames: u64) -> f64 {
+        (frames * self.sockets as u64) as f64 * 1e9 / (self.cost.cpu_ns - before.cpu_ns) as f64
     }
 }
