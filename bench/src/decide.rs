@@ -25,9 +25,10 @@ const ADDED_AT_ONCE: usize = 1_000;
 /// When everything in here happens.
 const TIME: Timestamp = Timestamp(1_790_000_000_000);
 
-/// Limits under which every member of a large room may write, and no key wears out.
+/// Limits under which every member of a large room may write, an owner comes on top of 10,000, and no key wears out.
 pub fn limits() -> Limits {
-    Limits { large_room: 100_000, messages_per_key: 1_000_000_000, ..Limits::default() }
+    let room_members = 20_000;
+    Limits { room_members, large_room: 100_000, messages_per_key: 1_000_000_000, ..Limits::default() }
 }
 
 /// A room, as its log makes it.

@@ -51,7 +51,7 @@ fn with_members(run: &Run) -> Result<Found> {
     let growth = points[3].1 / points[0].1;
     let figure =
         Figure::new(GROUP, "a submit: 10,000 members to 10", "", vec![growth]).note("CPU time; 1 is independent");
-    Ok(curve(figure, "CPU time of a submit", Axis::log("members"), points))
+    Ok(curve(figure, "CPU time of a submit, by members", Axis::log("members"), points))
 }
 
 /// The same, against the length of the log.
@@ -63,7 +63,7 @@ fn with_length(run: &Run) -> Result<Found> {
     let growth = points[3].1 / points[1].1;
     let figure = Figure::new(GROUP, "a submit: a log of 100,000 to one of 10,000", "", vec![growth])
         .note("CPU time; 1 is independent. Up to 16,384 answers are remembered, and fewer cost less");
-    Ok(curve(figure, "CPU time of a submit", Axis::log("messages in the log before"), points))
+    Ok(curve(figure, "CPU time of a submit, by length of the log", Axis::log("messages in the log before"), points))
 }
 
 fn submit(run: &Run, members: usize, messages: u64) -> f64 {
@@ -77,10 +77,10 @@ fn submit(run: &Run, members: usize, messages: u64) -> f64 {
 /// Memory of a socket that does not read, against how far it is behind.
 fn with_lag(run: &Run) -> Result<Found> {
     const SOCKETS: usize = 100;
-    let (first, step, steps) = if run.quick { (16_000, 4_000, 2) } else { (16_000, 8_000, 4) };
+    // The kernel takes some megabytes a socket before the server has anything to hold.
+    let (first, step, steps) = if run.quick { (24_000, 4_000, 2) } else { (32_000, 8_000, 4) };
     let mut grown = Vec::new();
     for sockets in [SOCKETS, 1] {
-        // In one frame each, so that bytes are many and the kernel's buffers fill.
         let mut pair = Pair::start(run, Shape { members: SOCKETS, disk: false, ..Shape::new(sockets) })?;
         run.say(format!("{sockets} sockets do not read"));
         let mut resident = vec![pair.say_to_nobody(first)?.resident as f64];
@@ -93,9 +93,11 @@ fn with_lag(run: &Run) -> Result<Found> {
     let points: Vec<(f64, f64)> =
         (0..=steps).map(|at| ((first + step * at as u64) as f64, extra(at) / 1024.0)).collect();
     let slope = (extra(steps) - extra(0)) / (step * steps as u64) as f64;
+    let held: Vec<f64> = points.iter().map(|(_, kib)| *kib).collect();
     let figure = Figure::new(GROUP, "memory of a lagging socket, per revision behind", "B", vec![slope])
         .note("process only, above a server with one such socket; 0 is constant");
     let mut found = curve(figure, "Memory of a socket that does not read", Axis::linear("revisions behind"), points);
+    found.figures.push(Figure::new(GROUP, "memory of a lagging socket", "KiB", held));
     found.plots[0].y = Axis::linear("KiB");
     Ok(found)
 }

@@ -100,7 +100,7 @@ h1{font-size:1.5rem;margin:.5rem 0}table{border-collapse:collapse;width:100%;mar
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}
 thead th{color:var(--soft);font-weight:500}tr.group th{padding-top:1.4rem;font-weight:600}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.spread{color:var(--soft);font-size:.85em}
-.note{color:var(--soft);font-size:.87em;max-width:50rem}.met{color:var(--met)}.missed{color:var(--missed);font-weight:600}
+.note{color:var(--soft);font-size:.87em;max-width:50rem}.met{color:var(--met)}.missed{white-space:nowrap;color:var(--missed);font-weight:600}
 section{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,30rem),1fr));gap:1.5rem}
 figure{margin:0;border:1px solid var(--rule);border-radius:6px;padding:.8rem}figcaption{font-weight:600;margin-bottom:.4rem}
 figure ul{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;list-style:none;margin:.3rem 0 0;padding:0;font-size:.87em;color:var(--soft)}
