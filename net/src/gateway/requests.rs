@@ -14,8 +14,9 @@ use super::session::{Done, Session};
 use crate::auth::Identity;
 use crate::node::{Handle, Inner, Node, Room};
 
-/// How much of a log is read at once for one connection.
-const FETCH_BYTES: usize = 1024 * 1024;
+/// How much of a log is read at once for one connection: about what one write takes, for a connection that does not read
+/// holds it.
+const FETCH_BYTES: usize = 128 * 1024;
 
 impl Session {
     /// Begins what a frame asks for; `None` when it was done at once.
