@@ -25,6 +25,8 @@ use super::framing;
 const READ_BUFFER: usize = 1024;
 /// A frame over the limit but not over so many times the limit is read to its end and refused, and the connection goes on.
 const READ_ON: usize = 16;
+/// After goodbye, so many of the largest frames are taken unread before the connection is cut.
+const READ_OUT: usize = 4;
 
 /// What the library reads from and writes to.
 struct Pipe<S> {
@@ -202,7 +204,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let shut = poll_fn(|cx| Pin::new(&mut self.ws.get_mut().io).poll_shutdown(cx)).await;
         if shut.is_ok() {
-            while !matches!(self.next(true).await, Event::Came(Incoming::Closed | Incoming::Broken(_))) {}
+            self.read_out().await;
+        }
+    }
+
+    /// Takes what still comes, unread, until the client closes as well. A socket that is dropped with bytes waiting in it is
+    /// reset by the machine, and the client loses the frames that say why.
+    async fn read_out(&mut self) {
+        let mut left = self.frame_most * READ_ON * READ_OUT;
+        let mut waste = [0; READ_BUFFER];
+        while left > 0 {
+            let read = poll_fn(|cx| {
+                let mut into = ReadBuf::new(&mut waste);
+                let io = Pin::new(&mut self.ws.get_mut().io);
+                io.poll_read(cx, &mut into).map_ok(|()| into.filled().len())
+            });
+            match read.await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => left = left.saturating_sub(bytes),
+            }
         }
     }
 }

@@ -25,8 +25,8 @@ use crate::node::{Node, Notes};
 use connection::{Connection, Event, Incoming};
 use session::Session;
 
-/// How long a client may take to answer a close frame.
-const CLOSING: Duration = Duration::from_secs(1);
+/// How long a client may take to take its last frames, to finish what it was sending, and to close.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Serves one connection whose handshake is done, until it ends.
 pub async fn run<S>(io: S, codec: Codec, node: Node, auth: Arc<dyn Authenticate>)
