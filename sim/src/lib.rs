@@ -5,8 +5,11 @@
 
 pub mod decided_room;
 pub mod delivery;
+pub mod judge;
 pub mod plan;
 pub mod room_history;
 pub mod room_model;
 pub mod room_oracles;
 pub mod sequencer_world;
+pub mod story;
+pub mod tape;
