@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `tidy`, `soak`, `bench`, `advisories`.
+//! Developer commands: `cargo xtask test`, `tidy`, `sim`, `soak`, `bench`, `advisories`.
 //!
 //! `test` is what CI runs and what the README promises. A part of it that could not run is a failure, never a skip.
 #![allow(clippy::print_stdout, reason = "a command-line tool speaks on its standard output")]
@@ -6,6 +6,7 @@
 mod advisories;
 mod bench;
 mod run;
+mod sim;
 mod soak;
 mod test;
 mod tidy;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::Args),
     /// Checks what no reviewer should have to say.
     Tidy,
+    /// The simulator: seeds, tapes, pages, mutants.
+    Sim(sim::Args),
     /// The longer work: more property cases, longer crash loops.
     Soak(soak::Args),
     /// Runs the benchmarks and writes their report.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = run::workspace().and_then(|workspace| match Cli::parse().command {
         Command::Test(args) => test::main(&workspace, &args),
         Command::Tidy => tidy::main(&workspace),
+        Command::Sim(args) => sim::main(&workspace, &args),
         Command::Soak(args) => soak::main(&workspace, &args),
         Command::Bench(args) => bench::main(&workspace, &args),
         Command::Advisories(args) => advisories::main(&workspace, &args),
