@@ -11,5 +11,6 @@ pub mod room_history;
 pub mod room_model;
 pub mod room_oracles;
 pub mod sequencer_world;
+pub mod shrink;
 pub mod story;
 pub mod tape;
