@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask test`, `tidy`, `sim`, `soak`, `bench`, `advisories`.
+//! Developer commands: `cargo xtask test`, `tidy`, `sim`, `fuzz`, `soak`, `bench`, `advisories`.
 //!
 //! `test` is what CI runs and what the README promises. A part of it that could not run is a failure, never a skip.
 #![allow(clippy::print_stdout, reason = "a command-line tool speaks on its standard output")]
 
 mod advisories;
 mod bench;
+mod fuzz;
 mod run;
 mod sim;
 mod soak;
@@ -32,6 +33,8 @@ enum Command {
     Tidy,
     /// The simulator: seeds, tapes, pages, mutants.
     Sim(sim::Args),
+    /// Fuzzes what strangers and disks may hand over, and schedules of the simulator.
+    Fuzz(fuzz::Args),
     /// The longer work: more property cases, longer crash loops.
     Soak(soak::Args),
     /// Runs the benchmarks and writes their report.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::main(&workspace, &args),
         Command::Tidy => tidy::main(&workspace),
         Command::Sim(args) => sim::main(&workspace, &args),
+        Command::Fuzz(args) => fuzz::main(&workspace, &args),
         Command::Soak(args) => soak::main(&workspace, &args),
         Command::Bench(args) => bench::main(&workspace, &args),
         Command::Advisories(args) => advisories::main(&workspace, &args),

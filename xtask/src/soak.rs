@@ -107,7 +107,8 @@ fn optimized(workspace: &Workspace, args: &[&str]) -> Command {
     command
 }
 
-fn parse_budget(text: &str) -> Result<Duration> {
+/// A span of time as people write it: `90s`, `10m`, `2h`.
+pub(crate) fn parse_budget(text: &str) -> Result<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().context("a number and s, m or h, as in 10m")?;
     let seconds = match unit {

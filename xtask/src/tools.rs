@@ -13,11 +13,16 @@ use crate::run::{Workspace, capture, cargo, run};
 /// The series of cargo-deny that `deny.toml` is written for, and the version to install.
 const CARGO_DENY: (&str, &str) = ("cargo-deny 0.20.", "0.20.2");
 
+/// The version of cargo-fuzz to install.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// A program that a step of the tests runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tool {
     /// Licences, sources, duplicate dependencies.
     CargoDeny,
+    /// Builds and runs the fuzz targets.
+    CargoFuzz,
     /// Runs the browser client's module and drives the browser.
     Node,
     /// The browser of the browser tests.
@@ -47,6 +52,7 @@ impl Tool {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Tool::CargoDeny => "cargo-deny",
+            Tool::CargoFuzz => "cargo-fuzz",
             Tool::Node => "node and npm",
             Tool::Chromium => "chromium",
             Tool::NpmPackages => "npm packages",
@@ -57,6 +63,7 @@ impl Tool {
     fn by_hand(self) -> &'static str {
         match self {
             Tool::CargoDeny => "cargo install cargo-deny --locked --version 0.20.2",
+            Tool::CargoFuzz => "cargo install cargo-fuzz --locked --version 0.13.2",
             Tool::Node => "install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)",
             Tool::Chromium => "install Chromium (Debian: apt-get install chromium) or set CHROMIUM to the path of one",
             Tool::NpmPackages => "npm ci in each folder that has a package-lock.json",
@@ -72,7 +79,10 @@ pub(crate) fn provide(workspace: &Workspace, tool: Tool, install: Install) -> Re
     if install == Install::Missing {
         println!("{} is missing: installing it", tool.name());
         match tool {
-            Tool::CargoDeny => install_cargo_deny(workspace),
+            Tool::CargoDeny => {
+                install_cargo_tool(workspace, &["cargo-deny", "--version", CARGO_DENY.1, "--no-default-features"])
+            }
+            Tool::CargoFuzz => install_cargo_tool(workspace, &["cargo-fuzz", "--version", CARGO_FUZZ]),
             Tool::Node => install_debian(&["nodejs", "npm"]),
             Tool::Chromium => install_debian(&["chromium"]),
             Tool::NpmPackages => install_npm_packages(workspace),
@@ -91,6 +101,10 @@ fn find(workspace: &Workspace, tool: Tool) -> Result<Option<PathBuf>> {
         Tool::CargoDeny => {
             let own = tools_folder(workspace).join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
             [Some(own), on_path("cargo-deny")].into_iter().flatten().find(|path| is_our_cargo_deny(path))
+        }
+        Tool::CargoFuzz => {
+            let own = tools_folder(workspace).join("bin").join(format!("cargo-fuzz{}", std::env::consts::EXE_SUFFIX));
+            [Some(own), on_path("cargo-fuzz")].into_iter().flatten().find(|path| path.is_file())
         }
         Tool::Node => on_path("npm").and(on_path("node")),
         Tool::Chromium => match std::env::var_os("CHROMIUM") {
@@ -114,19 +128,19 @@ fn tools_folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tools")
 }
 
-/// Builds cargo-deny for the least time: it runs for a second or two, and its build is what one waits for. Without its
-/// default features it asks cargo for the crate graph and carries no second one of its own.
-fn install_cargo_deny(workspace: &Workspace) -> Result<()> {
+/// Builds a tool for the least time: it runs for a second or two, and its build is what one waits for. cargo-deny without
+/// its default features asks cargo for the crate graph and carries no second one of its own.
+fn install_cargo_tool(workspace: &Workspace, what: &[&str]) -> Result<()> {
     let root = tools_folder(workspace);
+    let build = root.join("build").join(what[0]);
     let mut command = Command::new(cargo());
     // Outside the workspace, so that neither its configuration nor its target folder is taken for this build.
     command.current_dir(std::env::temp_dir());
-    command.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY.1, "--no-default-features", "--root"]);
-    command.arg(&root).env("CARGO_TARGET_DIR", root.join("build"));
+    command.arg("install").args(what).args(["--locked", "--root"]).arg(&root).env("CARGO_TARGET_DIR", &build);
     command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
     command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
     run(&mut command)?;
-    std::fs::remove_dir_all(root.join("build")).context("removing what cargo-deny was built in")
+    std::fs::remove_dir_all(&build).with_context(|| format!("removing what {} was built in", what[0]))
 }
 
 fn install_debian(packages: &[&str]) -> Result<()> {
