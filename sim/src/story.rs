@@ -13,6 +13,8 @@ use chamberlain_core::log::RecordBytes;
 use chamberlain_core::site::SiteKeys;
 use chamberlain_core::wire::{ClientFrame, Codec, ServerFrame};
 
+use crate::room_model::Person;
+
 /// One connection of one client; never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u32);
@@ -190,6 +192,8 @@ pub struct Story {
     pub keys: Arc<SiteKeys>,
     /// The limits of the run.
     pub limits: Arc<Limits>,
+    /// Everybody whom the directory knows from the start. Where nobody is told, refusals are not held against the rules.
+    pub people: Vec<Person>,
     /// Whether stores kept their promises: no acknowledged record or secret was lost. Where one was lost on purpose, what
     /// follows from it is told plainly, and only that is asked for.
     pub stores_whole: bool,
@@ -211,6 +215,7 @@ impl Story {
         Self {
             keys,
             limits,
+            people: Vec::new(),
             stores_whole: true,
             detailed: false,
             patience,
