@@ -116,6 +116,10 @@ fn fuzz(fuzzer: &Path, place: &Place, target: &str, most: u32, budget: Duration)
     command.arg(format!("-artifact_prefix={}/", place.artifacts.display()));
     command.args(["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=4096", "-verbosity=1"]);
     command.arg(format!("-max_len={most}"));
+    let words = place.root.join("fuzz/dictionaries").join(format!("{target}.dict"));
+    if words.is_file() {
+        command.arg(format!("-dict={}", words.display()));
+    }
     run_watched(&mut command, target, budget)
 }
 
@@ -149,10 +153,23 @@ fn seed(place: &Place, target: &str) -> Result<()> {
         _ => return Ok(()),
     };
     for file in files(&from)? {
-        let name = file.file_name().context("a file has a name")?;
-        std::fs::copy(&file, place.corpus.join(name)).with_context(|| format!("copying {}", file.display()))?;
+        let name = file.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        if let Some(parts) = (target == "records").then(|| in_parts(&bytes)).flatten() {
+            std::fs::write(place.corpus.join(format!("{name}.parts")), parts).context("writing an input")?;
+        }
+        std::fs::write(place.corpus.join(name), bytes).context("writing an input")?;
     }
     Ok(())
+}
+
+/// A stored record in the form in which the target puts its parts together: the mark, the length of the head in two bytes, the
+/// head, the bodies.
+fn in_parts(record: &[u8]) -> Option<Vec<u8>> {
+    let (_, rest) = record.split_first()?;
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    let len = u16::try_from(u32::from_be_bytes(*len)).ok().filter(|len| usize::from(*len) <= rest.len())?;
+    Some([&[0x80][..], &len.to_be_bytes(), rest].concat())
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
