@@ -117,6 +117,22 @@ pub static WALL: std::sync::OnceLock<fn(std::time::Duration) -> std::time::Durat
                 find: "mod system_time;\n",
                 put: "mod system_time;\npub use self::system_time::WALL;\n",
             },
+            // Timers without the rounding to milliseconds, one for each sleep and not one for each poll.
+            Edit {
+                file: "src/sim/time/mod.rs",
+                find: "    pub(crate) fn add_timer_at(\n",
+                put: "    /// Calls back at a time.\n    pub fn add_timer_at(\n",
+            },
+            Edit {
+                file: "src/sim/plugin.rs",
+                find: "/// Get the node ID of current task.\n",
+                put: "/// The node of the current task, within one.
+pub fn try_node() -> Option<NodeId> {
+    crate::context::try_current_task().map(|task| task.node.id)
+}
+
+/// Get the node ID of current task.\n",
+            },
         ],
     },
     Derived {
