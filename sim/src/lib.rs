@@ -5,6 +5,7 @@
 
 pub mod decided_room;
 pub mod delivery;
+pub mod explain;
 pub mod judge;
 pub mod plan;
 pub mod room_history;

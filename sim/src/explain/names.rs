@@ -1,0 +1,156 @@
+//! Short names for what a story calls by ids: rooms by the name of the channel, requests by who asked and for the
+//! how-manieth time, connections by their client.
+
+use std::collections::BTreeMap;
+
+use chamberlain_core::account::AccountChange;
+use chamberlain_core::id::{AccountId, LogId, MessageId, RequestId, RoomId};
+use chamberlain_core::log::{Record, RecordBytes};
+use chamberlain_core::room::{Command, Event, RoomKind};
+use chamberlain_core::wire::{ClientFrame, ServerFrame};
+
+use crate::story::{ClientId, LinkId, NodeId, Seen, Story};
+
+/// What is on the other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// Whose it is.
+    pub(super) client: ClientId,
+    /// To which node.
+    pub(super) node: NodeId,
+    /// As whom.
+    pub(super) account: AccountId,
+    /// The how-manieth of its client, from 1.
+    pub(super) nth: u32,
+}
+
+/// The names of one story.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    rooms: BTreeMap<RoomId, String>,
+    requests: BTreeMap<RequestId, String>,
+    messages: BTreeMap<MessageId, String>,
+    links: BTreeMap<LinkId, Link>,
+    clients: BTreeMap<ClientId, String>,
+}
+
+impl Names {
+    /// Reads the whole story for them.
+    pub(super) fn of(story: &Story) -> Self {
+        let mut names = Self::default();
+        let mut asked: BTreeMap<AccountId, usize> = BTreeMap::new();
+        for (_, seen) in &story.seen {
+            match seen {
+                Seen::Connected { link, client, account, node, .. } => {
+                    let nth = names.links.values().filter(|other| other.client == *client).count() as u32 + 1;
+                    names.links.insert(*link, Link { client: *client, node: *node, account: account.clone(), nth });
+                    names.meet(*client, account);
+                }
+                Seen::Sent { link, frame } => {
+                    let (ClientFrame::Command { id, .. } | ClientFrame::Query { id, .. }) = frame else { continue };
+                    let Some(account) = names.links.get(link).map(|link| link.account.clone()) else { continue };
+                    if let std::collections::btree_map::Entry::Vacant(unnamed) = names.requests.entry(*id) {
+                        let nth = asked.entry(account.clone()).or_default();
+                        *nth += 1;
+                        unnamed.insert(format!("{account}#{nth}"));
+                        let name = format!("{account}'s message #{nth}");
+                        if let ClientFrame::Command { command: Command::Submit(submit), .. } = frame {
+                            names.messages.entry(submit.message).or_insert(name);
+                        }
+                    }
+                }
+                Seen::Landed { log, record } => names.read(log, record),
+                Seen::Came { frame: ServerFrame::Opened { room, .. }, .. } => {
+                    names.room_is(room.room, room.kind, Some(room.name.as_str()));
+                }
+                Seen::Came {
+                    frame: ServerFrame::Account { event: AccountChange::Joined { room, kind, name, .. }, .. },
+                    ..
+                } => names.room_is(*room, *kind, name.as_ref().map(|name| name.as_str())),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// A client's name: its account, with a number where the account has several.
+    pub(super) fn client(&self, client: ClientId) -> String {
+        self.clients.get(&client).cloned().unwrap_or_else(|| format!("client {}", client.0))
+    }
+
+    /// What is known of a connection.
+    pub(super) fn link(&self, link: LinkId) -> Option<&Link> {
+        self.links.get(&link)
+    }
+
+    /// A room's name.
+    pub(super) fn room(&self, room: RoomId) -> String {
+        self.rooms.get(&room).cloned().unwrap_or_else(|| format!("room {}", &room.as_str()[..4]))
+    }
+
+    /// A request's name.
+    pub(super) fn request(&self, request: RequestId) -> String {
+        self.requests.get(&request).cloned().unwrap_or_else(|| format!("request {}", &request.as_str()[..4]))
+    }
+
+    /// A log's name.
+    pub(super) fn log(&self, log: &LogId) -> String {
+        match log {
+            LogId::Room(room) => self.room(*room),
+            LogId::Account(account) => format!("account {account}"),
+        }
+    }
+
+    /// The same words with names for the ids in them.
+    pub(super) fn within(&self, words: &str) -> String {
+        let mut words = words.to_owned();
+        let rooms = self.rooms.iter().map(|(id, name)| (id.as_str(), name));
+        let requests = self.requests.iter().map(|(id, name)| (id.as_str(), name));
+        let messages = self.messages.iter().map(|(id, name)| (id.as_str(), name));
+        for (id, name) in rooms.chain(requests).chain(messages) {
+            if words.contains(id) {
+                words = words.replace(&format!("room/{id}"), name).replace(id, name);
+            }
+        }
+        words
+    }
+
+    fn meet(&mut self, client: ClientId, account: &AccountId) {
+        if self.clients.contains_key(&client) {
+            return;
+        }
+        let of_account = |name: &&String| **name == account.as_str() || name.starts_with(&format!("{account}/"));
+        let others = self.clients.values().filter(of_account).count();
+        let name = if others == 0 { account.to_string() } else { format!("{account}/{}", others + 1) };
+        self.clients.insert(client, name);
+    }
+
+    fn read(&mut self, log: &LogId, record: &RecordBytes) {
+        let LogId::Room(room) = log else { return };
+        if record.first.0 != 1 {
+            return;
+        }
+        let Ok(record) = Record::<Event>::decode(&record.bytes) else { return };
+        for item in record.items() {
+            if let Event::Created { kind, name, .. } = item.event {
+                self.room_is(*room, *kind, name.as_ref().map(|name| name.as_str()));
+            }
+        }
+    }
+
+    /// The first name that a room had stays its name, so that the page calls it by one.
+    fn room_is(&mut self, room: RoomId, kind: RoomKind, name: Option<&str>) {
+        if self.rooms.contains_key(&room) {
+            return;
+        }
+        let name = match (kind, name) {
+            (RoomKind::Channel, Some(name)) if !name.is_empty() => name.to_owned(),
+            (RoomKind::Channel, _) => "channel".to_owned(),
+            _ => "dm".to_owned(),
+        };
+        let same =
+            self.rooms.values().filter(|other| **other == name || other.starts_with(&format!("{name}/"))).count();
+        let name = if same == 0 { name } else { format!("{name}/{}", same + 1) };
+        self.rooms.insert(room, name);
+    }
+}
