@@ -6,11 +6,13 @@
 pub mod decided_room;
 pub mod delivery;
 pub mod explain;
+pub mod house;
 pub mod judge;
 pub mod plan;
 pub mod room_history;
 pub mod room_model;
 pub mod room_oracles;
+pub mod run;
 pub mod sequencer_world;
 pub mod shrink;
 pub mod story;

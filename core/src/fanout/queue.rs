@@ -81,6 +81,10 @@ impl WatchQueue {
         next
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -125,6 +125,11 @@ impl Socket {
         self.held + self.control.len() + self.watched.len()
     }
 
+    /// How many bytes they are: for tests.
+    pub fn waiting_bytes(&self) -> usize {
+        self.held_bytes + self.control.bytes() + self.watched.bytes()
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.ended {
