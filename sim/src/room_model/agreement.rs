@@ -36,7 +36,7 @@ pub fn agree(state: &RoomState, model: &Model) -> Result<(), String> {
             let (may, should) = (state.may_hold(&account, KeyVersion(version)), model.may_hold(&account, version));
             same("whether a key may be held", &(&account, version, may), &(&account, version, should))?;
         }
-        for said in &model.messages {
+        for said in model.messages.iter() {
             let Some(Outcome::Sent { revision, .. }) = said.outcome else { return Err("not settled".into()) };
             let (may, _) = state.entitlement(&account, revision, state.head().revision);
             let should = said.readers.contains(&account);

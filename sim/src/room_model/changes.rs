@@ -1,5 +1,7 @@
 //! What each command does to the model: the rows of RULES.md, "Commands", one after the other.
 
+use std::sync::Arc;
+
 use chamberlain_core::id::{AccountId, MessageId, Revision};
 use chamberlain_core::room::{Command, Content, History, NAME_MAX, Outcome, Reason, Role, RoomKind};
 
@@ -60,7 +62,7 @@ impl Model {
             return Err(Reason::RoomFull);
         }
         self.name = Some(name.trim().into());
-        self.holds = self.members.iter().map(|member| (member.account.clone(), 0)).collect();
+        self.holds = Arc::new(self.members.iter().map(|member| (member.account.clone(), 0)).collect());
         self.spoken = if self.members.len() > 1 { 2 } else { 1 };
         Ok(None)
     }
@@ -156,8 +158,13 @@ impl Model {
         if self.kind.is_none() {
             return Err(Reason::NotAMember);
         }
+        self.expel(account);
+        Ok(None)
+    }
+
+    pub(super) fn expel(&mut self, account: &AccountId) {
         if self.role(account).is_none() {
-            return Ok(None);
+            return;
         }
         self.members.retain(|member| member.account != *account);
         self.rotate();
@@ -175,7 +182,6 @@ impl Model {
                 None => self.archived = true,
             }
         }
-        Ok(None)
     }
 
     fn set_role(&mut self, who: &AccountId, account: &AccountId, role: Role) -> Result<Option<Outcome>, Reason> {
@@ -224,7 +230,7 @@ impl Model {
                 _ => Err(Reason::MessageReused),
             };
         }
-        self.messages.push(Said {
+        Arc::make_mut(&mut self.messages).push(Said {
             sender: who.clone(),
             id,
             command: command.clone(),
@@ -261,7 +267,7 @@ impl Model {
             return Err(Reason::StaleEdit);
         }
         self.fresh(content)?;
-        self.messages[at].edits = edit;
+        Arc::make_mut(&mut self.messages)[at].edits = edit;
         self.spoke();
         Ok(None)
     }
@@ -275,7 +281,7 @@ impl Model {
         if !may {
             return Err(Reason::NotSender);
         }
-        self.messages[at].deleted = true;
+        Arc::make_mut(&mut self.messages)[at].deleted = true;
         Ok(None)
     }
 
@@ -294,7 +300,8 @@ impl Model {
     fn rotate(&mut self) {
         self.version += 1;
         self.spoken = 0;
-        self.holds.extend(self.members.iter().map(|member| (member.account.clone(), self.version)));
+        let held = self.members.iter().map(|member| (member.account.clone(), self.version));
+        Arc::make_mut(&mut self.holds).extend(held);
     }
 
     fn enter(&mut self, account: &AccountId, role: Role) {
@@ -306,10 +313,10 @@ impl Model {
     fn hold_everything(&mut self, account: &AccountId) {
         for version in 0..=self.version {
             if !self.may_hold(account, version) {
-                self.holds.push((account.clone(), version));
+                Arc::make_mut(&mut self.holds).push((account.clone(), version));
             }
         }
-        for said in &mut self.messages {
+        for said in Arc::make_mut(&mut self.messages) {
             if !said.readers.contains(account) {
                 said.readers.push(account.clone());
             }

@@ -6,6 +6,8 @@
 mod agreement;
 mod changes;
 
+use std::sync::Arc;
+
 use chamberlain_core::id::{AccountId, MessageId, RequestId, RoomId};
 use chamberlain_core::room::{Command, Outcome, Reason, Role, RoomKind};
 
@@ -76,11 +78,11 @@ pub enum Verdict {
     Recorded(Box<Model>),
 }
 
-/// The room.
+/// The room. A copy costs little: what grows is shared until it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     room: RoomId,
-    people: Vec<Person>,
+    people: Arc<[Person]>,
     bounds: Bounds,
     changes: u64,
     /// What it is for; none before it begins.
@@ -92,14 +94,14 @@ pub struct Model {
     /// Who is in it.
     pub members: Vec<Member>,
     /// Which account may hold which version: pairs, in no order.
-    pub holds: Vec<(AccountId, u32)>,
+    pub holds: Arc<Vec<(AccountId, u32)>>,
     /// The current version.
     pub version: u32,
     /// Bodies under the current version.
     spoken: u64,
     /// Everything that members said.
-    pub messages: Vec<Said>,
-    answered: Vec<(AccountId, RequestId, Command, Option<Outcome>)>,
+    pub messages: Arc<Vec<Said>>,
+    answered: Arc<Vec<(AccountId, RequestId, Command, Option<Outcome>)>>,
 }
 
 impl Model {
@@ -107,18 +109,18 @@ impl Model {
     pub fn new(room: RoomId, people: Vec<Person>, bounds: Bounds) -> Self {
         Self {
             room,
-            people,
+            people: people.into(),
             bounds,
             changes: 0,
             kind: None,
             name: None,
             archived: false,
             members: Vec::new(),
-            holds: Vec::new(),
+            holds: Arc::default(),
             version: 0,
             spoken: 0,
-            messages: Vec::new(),
-            answered: Vec::new(),
+            messages: Arc::default(),
+            answered: Arc::default(),
         }
     }
 
@@ -137,17 +139,25 @@ impl Model {
             Err(reason) => Verdict::Refused(reason),
             Ok(Some(outcome)) => Verdict::Answered(outcome),
             Ok(None) => {
-                next.answered.push((who.clone(), request, command.clone(), None));
+                Arc::make_mut(&mut next.answered).push((who.clone(), request, command.clone(), None));
                 Verdict::Recorded(Box::new(next))
             }
         }
     }
 
+    /// The room after the server removed an account that is shut out, of itself.
+    pub fn expelled(&self, account: &AccountId) -> Self {
+        let mut next = self.clone();
+        next.changes += 1;
+        next.expel(account);
+        next
+    }
+
     /// Tells what was answered to the command that was recorded last.
     pub fn settle(&mut self, outcome: Outcome) {
-        let (.., command, answer) = self.answered.last_mut().expect("something was recorded");
+        let (.., command, answer) = Arc::make_mut(&mut self.answered).last_mut().expect("something was recorded");
         *answer = Some(outcome);
-        if let (Command::Submit(_), Some(said)) = (&*command, self.messages.last_mut()) {
+        if let (Command::Submit(_), Some(said)) = (&*command, Arc::make_mut(&mut self.messages).last_mut()) {
             said.outcome = Some(outcome);
         }
     }
