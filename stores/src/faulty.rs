@@ -91,6 +91,11 @@ impl Disk {
         self.platter().crash();
     }
 
+    /// The process that has it open was killed: it writes no more, and what it wrote is in the cache, which survives it.
+    pub fn let_go(&self) {
+        self.platter().life += 1;
+    }
+
     /// Gives power again, without any fault set: what survived can be opened.
     pub fn power_on(&self) {
         let mut platter = self.platter();

@@ -10,4 +10,15 @@ pub mod net;
 pub mod sim;
 pub mod time;
 
-pub use madsim_tokio::{io, join, pin, runtime, select, signal, spawn, sync, task, task_local, try_join};
+pub use madsim_tokio::{io, join, pin, runtime, select, signal, spawn, sync, task_local, try_join};
+
+/// Tasks.
+pub mod task {
+    pub use madsim_tokio::task::*;
+
+    /// Runs something that blocks, in one piece: nothing else happens meanwhile, and no time passes.
+    #[track_caller]
+    pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        spawn(async move { work() })
+    }
+}
