@@ -5,6 +5,11 @@
 //! stands, so that paths of tapes and pages are his.
 
 mod derive;
+mod list;
+mod mutants;
+mod races;
+mod report;
+mod scratch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +18,8 @@ use std::process::{Command as Process, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::run::{Workspace, cargo};
+use list::Level;
+pub(crate) use list::check as check_lists;
 
 /// What to do with the simulator.
 #[derive(clap::Args)]
@@ -47,6 +54,10 @@ enum Command {
     /// Lists the probes: states that a batch of runs must visit.
     #[command(disable_help_flag = true)]
     Probes(Rest),
+    /// Brings failures back, one at a time, and sees whether the simulator finds each.
+    Mutants(mutants::Args),
+    /// Goes through the failures that systems like this have had, and how each is provoked here.
+    Races(races::Args),
     /// Makes the copies of madsim and tokio that the system level is built on, below target/.
     Derive,
 }
@@ -56,15 +67,6 @@ enum Command {
 struct Rest {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     rest: Vec<OsString>,
-}
-
-/// Which of the two simulators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    /// Core's machines in one event loop.
-    Model,
-    /// The production stack on a simulated network.
-    System,
 }
 
 /// Runs a command of the simulator.
@@ -78,6 +80,8 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
         Command::Scenarios(rest) => ("scenarios", rest),
         Command::Oracles(rest) => ("oracles", rest),
         Command::Probes(rest) => ("probes", rest),
+        Command::Mutants(args) => return mutants::main(workspace, args),
+        Command::Races(args) => return races::main(workspace, args),
         Command::Derive => return derive::main(workspace),
     };
     let (levels, rest) = levels(&rest.rest)?;
@@ -90,15 +94,6 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
         }
     }
     Ok(())
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Level::Model => "model",
-            Level::System => "system",
-        }
-    }
 }
 
 /// The program of a level, freshly built.

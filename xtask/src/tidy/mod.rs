@@ -19,6 +19,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{Workspace, capture, run};
+use crate::{fuzz, sim};
 use source::Source;
 
 /// Something that a rule objects to.
@@ -114,7 +115,18 @@ fn check(workspace: &Workspace, paths: &BTreeSet<String>, texts: &[Text]) -> Res
         workspace.cargo(&["tree", "--package", "chamberlain-core", "--edges", "normal,features", "--locked"]);
     tree.args(["--prefix", "none"]);
     findings.extend(crates::std_features_of_core(&capture(&mut tree)?));
+    findings.extend(planted(workspace)?);
     Ok(findings)
+}
+
+/// What is planted into copies of the tree, to see it found, must still fit the tree.
+fn planted(workspace: &Workspace) -> Result<Vec<Finding>> {
+    let instead = "make the edit fit the code of today; never delete it to get to green";
+    let mutants = sim::check_lists(&workspace.root)?;
+    let mutants = mutants.into_iter().map(|(file, what)| Finding::new(file, 1, "mutant", what, instead));
+    let bugs = fuzz::check_planted(&workspace.root)?;
+    let bugs = bugs.into_iter().map(|what| Finding::new("fuzz/planted.toml", 1, "planted", what, instead));
+    Ok(mutants.chain(bugs).collect())
 }
 
 /// The files that git knows, and those that it would add.
