@@ -1,7 +1,8 @@
 //! The logs of accounts: appended by the effects of rooms, shown to the account's connections.
 //!
 //! A connection joins its account's listeners and learns the head in one step under the log's lock, so that no event falls
-//! between the two.
+//! between the two. Of an append whose outcome stayed unknown, they are told when the log is read again: what was told goes
+//! by the log, not by who appended.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use chamberlain_core::log::{Body, Entry, Logged, Record};
 use chamberlain_core::retry::Failure;
 use chamberlain_core::room::{Reason, Refused};
 use chamberlain_core::site::Fingerprint;
+use chamberlain_core::time::Timestamp;
 use chamberlain_core::wire::ServerFrame;
 use chamberlain_stores::Appended;
 
@@ -26,12 +28,23 @@ const KEPT: usize = 10_000;
 /// An account's log, folded when somebody asks.
 pub(crate) struct AccountLog {
     account: AccountId,
-    state: tokio::sync::Mutex<Option<AccountState>>,
+    folded: tokio::sync::Mutex<Folded>,
+}
+
+/// An account's log in memory, as far as it is known.
+#[derive(Default)]
+struct Folded {
+    /// None before it was read, and after an append that may have taken place.
+    state: Option<AccountState>,
+    /// Up to where connections were told; none before the log was read first. Stays when the state goes.
+    told: Option<Revision>,
+    /// The time of the last record.
+    time: Timestamp,
 }
 
 impl Inner {
     fn account_log(&self, account: &AccountId) -> Arc<AccountLog> {
-        let new = || Arc::new(AccountLog { account: account.clone(), state: tokio::sync::Mutex::new(None) });
+        let new = || Arc::new(AccountLog { account: account.clone(), folded: tokio::sync::Mutex::default() });
         self.accounts.lock().entry(account.clone()).or_insert_with(new).clone()
     }
 
@@ -46,16 +59,16 @@ impl Inner {
     /// The rooms an account is in, as its log tells, and the log's head.
     pub(super) async fn rooms_of(&self, account: &AccountId) -> Result<(Vec<RoomId>, Revision), Refused> {
         let log = self.account_log(account);
-        let mut state = log.state.lock().await;
-        let state = self.folded(&log, &mut state).await.map_err(refuse)?;
+        let mut folded = log.folded.lock().await;
+        let state = self.fold(&log, &mut folded).await.map_err(refuse)?;
         Ok((state.rooms().collect(), state.head().revision))
     }
 
     /// The head of an account's log. `then` is called under the lock: events after that head come after it.
     pub(crate) async fn account_head(&self, account: &AccountId, then: impl FnOnce()) -> Result<Revision, Refused> {
         let log = self.account_log(account);
-        let mut state = log.state.lock().await;
-        let state = self.folded(&log, &mut state).await.map_err(refuse)?;
+        let mut folded = log.folded.lock().await;
+        let state = self.fold(&log, &mut folded).await.map_err(refuse)?;
         then();
         Ok(state.head().revision)
     }
@@ -63,24 +76,25 @@ impl Inner {
     /// Whether the account's log has told of this room.
     pub(crate) async fn told(&self, account: &AccountId, room: RoomId) -> Result<bool, Refused> {
         let log = self.account_log(account);
-        let mut state = log.state.lock().await;
-        let state = self.folded(&log, &mut state).await.map_err(refuse)?;
+        let mut folded = log.folded.lock().await;
+        let state = self.fold(&log, &mut folded).await.map_err(refuse)?;
         Ok(state.told(room).is_some())
     }
 
     /// Records a change, unless it is no news. At least once is enough: the fold knows what it acted on.
     pub(super) async fn record_change(&self, account: &AccountId, change: &AccountChange) -> Result<(), Failure> {
         let log = self.account_log(account);
-        let mut guard = log.state.lock().await;
+        let mut folded = log.folded.lock().await;
         loop {
-            let state = self.folded(&log, &mut guard).await?;
+            let state = self.fold(&log, &mut folded).await?;
             if !state.is_news(change) {
                 return Ok(());
             }
             let before = state.head();
             let record = Record {
                 first: before.revision.next(),
-                time: self.clock.wall(),
+                // The wall clock may have gone back; the log does not.
+                time: self.clock.wall().max(folded.time),
                 entries: vec![Entry {
                     account: account.clone(),
                     request: None,
@@ -92,16 +106,17 @@ impl Inner {
             let id = LogId::Account(account.clone());
             match self.stores.logs.append(&id, before, record.encode(), after).await {
                 Ok(Appended::Done(_)) => {
-                    if let Some(state) = guard.as_mut() {
+                    if let Some(state) = &mut folded.state {
                         state.apply(&record, after);
                     }
+                    (folded.told, folded.time) = (Some(after.revision), record.time);
                     self.tell_account(account, after.revision, change);
                     return Ok(());
                 }
                 // Somebody else appended, or an earlier attempt of ours did: fold again, and look whether it is still news.
-                Ok(Appended::Conflict(_)) => *guard = None,
+                Ok(Appended::Conflict(_)) => folded.state = None,
                 Err(error) => {
-                    *guard = None;
+                    folded.state = None;
                     return Err(classify(&error));
                 }
             }
@@ -121,25 +136,31 @@ impl Inner {
         });
     }
 
-    async fn folded<'a>(
-        &self,
-        log: &AccountLog,
-        state: &'a mut Option<AccountState>,
-    ) -> Result<&'a AccountState, Failure> {
-        if state.is_none() {
-            *state = Some(self.fold_account(&log.account).await?);
+    /// Reads the log where it is not known, and tells connections of what they were not told.
+    async fn fold<'a>(&self, log: &AccountLog, folded: &'a mut Folded) -> Result<&'a AccountState, Failure> {
+        if folded.state.is_none() {
+            let (state, time, untold) = self.read_account(&log.account, folded.told).await?;
+            for (revision, change) in untold {
+                self.tell_account(&log.account, revision, &change);
+            }
+            *folded = Folded { told: Some(state.head().revision), state: Some(state), time };
         }
-        state.as_ref().ok_or(Failure::Permanent)
+        folded.state.as_ref().ok_or(Failure::Permanent)
     }
 
-    async fn fold_account(&self, account: &AccountId) -> Result<AccountState, Failure> {
+    /// The fold of an account's log, the time of its last record, and its changes after `told`.
+    async fn read_account(
+        &self,
+        account: &AccountId,
+        told: Option<Revision>,
+    ) -> Result<(AccountState, Timestamp, Vec<(Revision, AccountChange)>), Failure> {
         let log = LogId::Account(account.clone());
-        let mut state = AccountState::default();
+        let (mut state, mut time, mut untold) = (AccountState::default(), Timestamp::default(), Vec::new());
         loop {
             let after = state.head().revision;
             let records = self.stores.logs.read(&log, after, READ_BYTES).await.map_err(|error| classify(&error))?;
             if records.is_empty() {
-                return Ok(state);
+                return Ok((state, time, untold));
             }
             for bytes in records {
                 let record = Record::<AccountChange>::decode(&bytes.bytes).map_err(|error| {
@@ -148,6 +169,9 @@ impl Inner {
                 })?;
                 let head = record.extend(state.head()).ok_or(Failure::Permanent)?;
                 state.apply(&record, head);
+                time = record.time;
+                let items = record.items().filter(|item| told.is_some_and(|told| item.revision > told));
+                untold.extend(items.map(|item| (item.revision, item.event.clone())));
             }
         }
     }
