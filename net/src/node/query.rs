@@ -170,13 +170,17 @@ impl Inner {
 
     async fn rooms_view(self: &Arc<Self>, who: &Identity) -> Result<Answer, Refused> {
         let (ids, account_revision) = self.rooms_of(&who.account).await?;
-        let mut rooms: Vec<RoomView> = stream::iter(ids)
-            .map(|id| async move { self.room(id).await })
-            .buffer_unordered(ROOMS_AT_ONCE)
-            .filter_map(|room| std::future::ready(room.ok()))
-            .filter_map(|room| std::future::ready(self.bare_view(who, &room)))
-            .collect()
-            .await;
+        let mut loaded = stream::iter(ids).map(|id| self.room(id)).buffer_unordered(ROOMS_AT_ONCE);
+        let mut rooms: Vec<RoomView> = Vec::new();
+        while let Some(room) = loaded.next().await {
+            match room {
+                Ok(room) => rooms.extend(self.bare_view(who, &room)),
+                // One broken room does not hide the others. One that cannot be reached now would look as if it had been left.
+                Err(refused) if refused.reason == Reason::Quarantined => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        drop(loaded);
         self.complete_views(who, &mut rooms).await?;
         rooms.sort_by_key(|room| std::cmp::Reverse((room.time, room.room)));
         Ok(Answer::Rooms { rooms, account_revision })
