@@ -64,6 +64,7 @@ fn marks(
         let Some(fact) = log.fact(*revision).filter(|fact| fact.account == *link.account) else { continue };
         let (Some(request), Some(landed)) = (fact.request, fact.landed) else { continue };
         let Some(asked) = reading.commands.get(&(link.account.clone(), request)) else { continue };
+        let [asked] = &asked[..] else { continue };
         // Sent here alone before it landed, and not answered yet: whoever serves this connection knew that it asked.
         let mut before = asked.sent.iter().filter(|(sent, _)| *sent < landed).peekable();
         let here = before.peek().is_some() && before.all(|(_, on)| *on == link.id);
@@ -80,14 +81,14 @@ pub(super) fn durable(reading: &Reading<'_>, out: &mut Findings) {
     if reading.story.stores_whole {
         out.extend(reading.gone.iter().cloned());
     }
-    for ((who, id), asked) in &reading.commands {
+    for (who, id, asked) in reading.asked() {
         for answered in &asked.came {
-            let told = answered.result.map(|outcome| acknowledged(reading, who, asked, (*id, outcome), answered.at));
+            let told = answered.result.map(|outcome| acknowledged(reading, who, asked, (id, outcome), answered.at));
             if let Ok(Some(what)) = told {
                 out.push((what, Some(answered.at)));
             }
         }
-        again(reading, who, asked, *id, out);
+        again(reading, who, asked, id, out);
     }
     for link in reading.links.values() {
         for at in &link.seen {
@@ -124,7 +125,7 @@ fn acknowledged(
         return Some(format!("{who} was told {outcome:?} of {name}, and there is no such room"));
     };
     let durable = room.durable(at);
-    let entries: Vec<_> = room.of_request(who, id).collect();
+    let entries: Vec<_> = room.of_request(who, id).filter(|entry| entry.fingerprint == asked.fingerprint).collect();
     if let Some(entry) = entries.iter().find(|entry| entry.outcome == outcome) {
         let early = entry.last > durable && reading.is_kept(room.id, entry.last);
         return early.then(|| format!("{who} was told {outcome:?} of {name} before it was durable"));
@@ -153,11 +154,15 @@ fn again(
     out: &mut Findings,
 ) {
     let unremembered = matches!(asked.command, Command::MarkRead { .. } | Command::DisableAccount { .. });
-    if asked.reused || unremembered || !reading.story.stores_whole {
+    if unremembered || !reading.story.stores_whole {
         return;
     }
     let room = asked.room.and_then(|room| reading.rooms.get(&room));
-    let Some((room, entry)) = room.and_then(|room| Some((room, room.of_request(who, id).next()?))) else { return };
+    let Some((room, entry)) = room
+        .and_then(|room| Some((room, room.of_request(who, id).find(|entry| entry.fingerprint == asked.fingerprint)?)))
+    else {
+        return;
+    };
     let landed = room.fact(entry.last).and_then(|fact| fact.landed).unwrap_or(0);
     for answered in asked.came.iter().filter(|answered| answered.sent > landed) {
         // Forgotten, where so many others were recorded since.

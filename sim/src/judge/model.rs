@@ -76,8 +76,7 @@ fn replay(reading: &Reading<'_>, room: &Room, unborn: Model) -> Replay {
 
 /// The room after an entry; `None` where the rules have nothing to say of it.
 fn step(reading: &Reading<'_>, room: &Room, entry: &Entry, model: &Model) -> Result<Option<Model>, String> {
-    let asked = entry.request.and_then(|request| reading.commands.get(&(entry.who.clone(), request)));
-    let Some(asked) = asked else {
+    let Some(asked) = reading.asked_for(entry) else {
         // The server itself removes who was shut out meanwhile.
         let shut_out = is_shut_out(reading, &entry.who, room.fact(entry.last).and_then(|fact| fact.landed));
         return if shut_out {
@@ -86,7 +85,7 @@ fn step(reading: &Reading<'_>, room: &Room, entry: &Entry, model: &Model) -> Res
             Err(format!("{} did not ask for it", entry.who))
         };
     };
-    if asked.reused || room.entries.len() > reading.story.limits.remembered_requests as usize {
+    if room.entries.len() > reading.story.limits.remembered_requests as usize {
         return Ok(None);
     }
     let command = with_members_of_channels(room, entry, asked.command);
@@ -102,7 +101,7 @@ fn step(reading: &Reading<'_>, room: &Room, entry: &Entry, model: &Model) -> Res
 
 /// Whether somebody asked to shut the account out before the `seen`th thing.
 pub(super) fn is_shut_out(reading: &Reading<'_>, account: &AccountId, seen: Option<usize>) -> bool {
-    reading.commands.values().any(|asked| {
+    reading.asked().any(|(_, _, asked)| {
         let before = asked.sent.first().is_some_and(|(sent, _)| seen.is_none_or(|seen| *sent < seen));
         before && matches!(asked.command, Command::DisableAccount { account: gone } if gone == account)
     })

@@ -4,9 +4,11 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use chamberlain_core::account::AccountChange;
+use chamberlain_core::codec;
 use chamberlain_core::id::{AccountId, LogId, RequestId, Revision, RoomId};
 use chamberlain_core::log::{Body, Head, Record, RecordBytes};
 use chamberlain_core::room::{Command, Event, Outcome, Reason};
+use chamberlain_core::site::Fingerprint;
 use chamberlain_core::time::Timestamp;
 use chamberlain_core::wire::{Answer, ClientFrame};
 
@@ -14,7 +16,7 @@ use super::Findings;
 use super::keys::{self, Unopened};
 use super::links::Link;
 use super::model::{self, Replay};
-use super::rooms::Room;
+use super::rooms::{Entry, Room};
 use crate::story::{LinkId, Seen, Story};
 
 /// A story, decoded.
@@ -23,8 +25,8 @@ pub struct Reading<'a> {
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) accounts: BTreeMap<AccountId, Vec<Told>>,
     pub(super) links: BTreeMap<LinkId, Link<'a>>,
-    /// Every command of every account, over all connections.
-    pub(super) commands: BTreeMap<(AccountId, RequestId), Asked<'a>>,
+    /// Every command of every account, over all connections. More than one where an id was used again for another.
+    pub(super) commands: BTreeMap<(AccountId, RequestId), Vec<Asked<'a>>>,
     /// Rooms whose log lost something, and the first revision that is not what it was.
     pub(super) lost: BTreeMap<RoomId, Revision>,
     /// What cannot be read, or does not follow.
@@ -55,8 +57,8 @@ pub(super) struct Asked<'a> {
     pub(super) command: &'a Command,
     /// The room it is about: named, or found by its name.
     pub(super) room: Option<RoomId>,
-    /// Another command was sent under the same id.
-    pub(super) reused: bool,
+    /// What the log tells it by.
+    pub(super) fingerprint: Fingerprint,
     /// Where and over which connection it was sent, in order.
     pub(super) sent: Vec<(usize, LinkId)>,
     /// Where it was answered, over which connection, and the answer; with where it was first sent over that one.
@@ -247,33 +249,49 @@ impl<'a> Reading<'a> {
             for (id, request) in &link.requests {
                 for (at, frame) in &request.sent {
                     let ClientFrame::Command { command, .. } = frame else { continue };
-                    let key = (link.account.clone(), *id);
-                    let asked = self.commands.entry(key).or_insert_with(|| Asked {
-                        command,
-                        room: room_of(self.story, link.account, *id, command),
-                        reused: false,
-                        sent: Vec::new(),
-                        came: Vec::new(),
+                    let same_id = self.commands.entry((link.account.clone(), *id)).or_default();
+                    let found = same_id.iter().position(|asked| asked.command == command);
+                    let index = found.unwrap_or_else(|| {
+                        let fingerprint = self.story.keys.fingerprint(&codec::encode(command));
+                        let room = room_of(self.story, link.account, *id, command);
+                        same_id.push(Asked { command, room, fingerprint, sent: Vec::new(), came: Vec::new() });
+                        same_id.len() - 1
                     });
-                    asked.reused |= asked.command != command;
-                    asked.sent.push((*at, link.id));
+                    same_id[index].sent.push((*at, link.id));
                 }
-                let Some((sent, ClientFrame::Command { .. })) = request.sent.first() else { continue };
-                let Some(asked) = self.commands.get_mut(&(link.account.clone(), *id)) else { continue };
-                for (at, result) in &request.came {
+                let Some(same_id) = self.commands.get_mut(&(link.account.clone(), *id)) else { continue };
+                for (nth, (at, result)) in request.came.iter().enumerate() {
                     let result = match result {
                         Ok(Answer::Outcome(outcome)) => Ok(*outcome),
                         Ok(_) => continue,
                         Err(reason) => Err(*reason),
                     };
-                    asked.came.push(Answered { at: *at, link: link.id, sent: *sent, result });
+                    // Answers to one id may come in another order than they were asked for: only where all ask the same is it
+                    // known what was answered.
+                    let ClientFrame::Command { command, .. } = request.sent[nth].1 else { continue };
+                    let all_same = request.sent.iter().all(|(_, sent)| *sent == request.sent[nth].1);
+                    let asked = same_id.iter_mut().find(|asked| asked.command == command).filter(|_| all_same);
+                    if let Some(asked) = asked {
+                        asked.came.push(Answered { at: *at, link: link.id, sent: request.sent[0].0, result });
+                    }
                 }
             }
         }
-        for asked in self.commands.values_mut() {
+        for asked in self.commands.values_mut().flatten() {
             asked.sent.sort_unstable();
             asked.came.sort_by_key(|answered| answered.at);
         }
+    }
+
+    /// The command that an entry of a log carries out.
+    pub(super) fn asked_for(&self, entry: &Entry) -> Option<&Asked<'a>> {
+        let same_id = self.commands.get(&(entry.who.clone(), entry.request?))?;
+        same_id.iter().find(|asked| asked.fingerprint == entry.fingerprint)
+    }
+
+    /// Every command with who asked for it and under which id.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (&AccountId, RequestId, &Asked<'a>)> {
+        self.commands.iter().flat_map(|((who, id), same_id)| same_id.iter().map(move |asked| (who, *id, asked)))
     }
 }
 

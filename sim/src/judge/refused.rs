@@ -14,11 +14,11 @@ use super::{Findings, Reading};
 use crate::room_model::Verdict;
 
 pub(super) fn true_results(reading: &Reading<'_>, out: &mut Findings) {
-    for ((who, id), asked) in reading.commands.iter().filter(|(_, asked)| !asked.reused) {
+    for (who, id, asked) in reading.asked() {
         for answered in &asked.came {
             let is_true = match answered.result {
                 Ok(outcome) => is_so(reading, who, asked, answered, outcome),
-                Err(reason) => says_nothing(reason) || was_refused(reading, (who, *id), asked, answered, reason),
+                Err(reason) => says_nothing(reason) || was_refused(reading, (who, id), asked, answered, reason),
             };
             if !is_true {
                 let (name, told) = (asked.command.name(), answered.result);
@@ -74,9 +74,11 @@ fn queries(reading: &Reading<'_>, link: &Link<'_>, out: &mut Findings) {
                 }
                 (Reason::NotAMember, _) => !always_in(reading, link, *room, *at),
                 (Reason::NoSuchKey, Query::Key { version, .. }) => {
-                    // The current one there always is; an older one may be out of grace.
+                    // The current one there always is, once it was shown; an older one may be out of grace.
                     let current = log.and_then(|log| log.fact(log.durable(*at))?.version);
-                    version.is_some_and(|version| Some(version) != current)
+                    version.or(current).is_none_or(|version| {
+                        Some(version) != current || !log.is_some_and(|log| log.may_hold(link.account, version, shown))
+                    })
                 }
                 _ => true,
             };

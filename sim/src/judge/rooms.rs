@@ -6,6 +6,7 @@ use chamberlain_core::id::{AccountId, KeyVersion, RequestId, Revision, RoomId};
 use chamberlain_core::keys::{BodyKind, Envelope, RoomPublic};
 use chamberlain_core::log::{Body, Head, Record};
 use chamberlain_core::room::{Event, History, Outcome, Role, RoomKind};
+use chamberlain_core::site::Fingerprint;
 use chamberlain_core::time::Timestamp;
 
 /// One revision of a room.
@@ -33,6 +34,8 @@ pub(super) struct Fact {
 pub(super) struct Entry {
     pub(super) who: AccountId,
     pub(super) request: Option<RequestId>,
+    /// Of the command.
+    pub(super) fingerprint: Fingerprint,
     pub(super) first: Revision,
     pub(super) last: Revision,
     /// What has to be answered to it.
@@ -217,7 +220,8 @@ impl Room {
             if item.opens_entry {
                 let (who, request) = (item.account.clone(), item.request);
                 let outcome = Outcome::Done { revision: item.revision };
-                self.entries.push(Entry { who, request, first: item.revision, last: item.revision, outcome });
+                let (first, last, fingerprint) = (item.revision, item.revision, item.fingerprint);
+                self.entries.push(Entry { who, request, fingerprint, first, last, outcome });
             }
             self.settle(item.event, item.revision, item.time);
             let contradiction = self.fold(item.event, item.account, item.revision);

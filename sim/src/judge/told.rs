@@ -29,34 +29,45 @@ fn log_of<'r>(reading: &'r Reading<'_>, account: &AccountId) -> &'r [Told] {
 }
 
 /// The key of a room comes over a connection only after the account heard of the room there: in what its log said when it was
-/// welcomed, in an event, or in a list of its rooms.
+/// welcomed, in an event, or in a list of its rooms. Who heard that it left may still be given what it could read before.
 pub(super) fn before_key(reading: &Reading<'_>, out: &mut Findings) {
     for link in reading.links.values() {
         let told = log_of(reading, link.account);
-        let mut known: BTreeSet<RoomId> = BTreeSet::new();
+        let mut known: BTreeMap<RoomId, Revision> = BTreeMap::new();
         for at in &link.seen {
             let Seen::Came { frame, .. } = reading.seen(*at) else { continue };
             match frame {
                 ServerFrame::Welcome(welcome) => {
-                    known = rooms_at(told, welcome.account_revision).into_keys().collect();
+                    told.iter()
+                        .take(welcome.account_revision.0 as usize)
+                        .for_each(|told| hear(&mut known, &told.change));
                 }
-                ServerFrame::Account { event, .. } => match event {
-                    AccountChange::Joined { room, .. } => drop(known.insert(*room)),
-                    AccountChange::Left { room, .. } => drop(known.remove(room)),
-                },
-                ServerFrame::Ok { answer: Answer::Rooms { rooms, .. }, .. } => {
-                    known.extend(rooms.iter().map(|room| room.room));
+                ServerFrame::Account { event, .. } => hear(&mut known, event),
+                ServerFrame::Ok { answer: Answer::Rooms { account_revision, .. }, .. } => {
+                    told.iter().take(account_revision.0 as usize).for_each(|told| hear(&mut known, &told.change));
                 }
-                ServerFrame::Key { room, version, .. } if !known.contains(room) => {
-                    let who = link.account;
-                    let what =
-                        format!("{who} was given key {version} of {room} over {:?}, and was not told of it", link.id);
-                    out.push((what, Some(*at)));
+                ServerFrame::Key { room, version, .. } => {
+                    let since = reading.rooms.get(room).and_then(|log| log.versions.get(version.0 as usize));
+                    let since = since.map_or(Revision::ZERO, |version| version.since);
+                    if known.get(room).is_none_or(|until| since >= *until) {
+                        let (who, on) = (link.account, link.id);
+                        let what =
+                            format!("{who} was given key {version} of {room} over {on:?}, and was not told of it");
+                        out.push((what, Some(*at)));
+                    }
                 }
                 _ => {}
             }
         }
     }
+}
+
+/// Up to which revision of each room the account was in it, for all that it heard.
+fn hear(known: &mut BTreeMap<RoomId, Revision>, change: &AccountChange) {
+    match change {
+        AccountChange::Joined { room, .. } => known.insert(*room, Revision(u64::MAX)),
+        AccountChange::Left { room, at } => known.insert(*room, *at),
+    };
 }
 
 /// Account events are those of the account's log from the welcome on, each once and in order, and durable before they are told.
