@@ -67,6 +67,9 @@ pub struct Said {
     pub readers: Vec<AccountId>,
 }
 
+/// A command that was recorded: who asked for it under which id, and the answer; none until it is settled.
+type Asked = (AccountId, RequestId, Command, Option<Outcome>);
+
 /// What must come of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -101,7 +104,7 @@ pub struct Model {
     spoken: u64,
     /// Everything that members said.
     pub messages: Arc<Vec<Said>>,
-    answered: Arc<Vec<(AccountId, RequestId, Command, Option<Outcome>)>>,
+    answered: Arc<Vec<Asked>>,
 }
 
 impl Model {
