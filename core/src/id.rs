@@ -232,6 +232,13 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.0).unwrap_or_default()
     }
+
+    /// The id as the number that its digits write: the same for the same id, and cheaper to compare.
+    pub(crate) fn bits(&self) -> u128 {
+        let digit = |byte: u8| if byte <= b'9' { byte - b'0' } else { byte - b'a' + 10 };
+        let digits = self.0.iter().filter(|&&byte| byte != b'-');
+        digits.fold(0, |bits, &byte| bits << 4 | u128::from(digit(byte)))
+    }
 }
 
 impl FromStr for RequestId {
@@ -386,6 +393,7 @@ mod tests {
         assert!("018f4e3c-0000-1000-8000-000000000000".parse::<RequestId>().is_err());
         assert!("018f4e3c000070008000000000000000".parse::<RequestId>().is_err());
         let upper = "018F4E3C-0000-7000-8000-00000000000A".parse::<RequestId>().expect("case does not matter");
+        assert_eq!(upper.bits(), 0x018f_4e3c_0000_7000_8000_0000_0000_000a);
         assert_eq!(upper.to_string(), "018f4e3c-0000-7000-8000-00000000000a");
     }
 

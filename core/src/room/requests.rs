@@ -3,7 +3,7 @@
 //! Part of the fold, so it holds across nodes and crashes. Refusals are not kept: they changed nothing. The window is a list
 //! in the order of the log, and two indexes into it; a snapshot holds the list alone.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -24,9 +24,10 @@ pub struct Requests {
     window: VecDeque<Remembered>,
     /// How many were forgotten: the place of the first of `window` among all there ever were.
     forgotten: u64,
-    /// Places in the window. The random id comes first: it nearly always decides the comparison.
-    answered: BTreeMap<(Key<5>, AccountId), u64>,
-    messages: BTreeMap<(Key<3>, AccountId), u64>,
+    /// Places in the window by id, whoever's it is: the account is looked at there. Small, for looking ids up is most of what
+    /// folding a message costs.
+    answered: BTreeSet<(u128, u64)>,
+    messages: BTreeSet<(Name, u64)>,
     entry: Entry,
 }
 
@@ -47,35 +48,16 @@ struct Remembered {
     answered: Answered,
 }
 
-/// An id as the indexes compare it: a few words at a time and not by the byte. Looking ids up is most of what folding a message
-/// costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key<const WORDS: usize>([u64; WORDS]);
+/// The name of a message as the index compares it: a word at a time and not by the byte.
+type Name = [u64; 3];
 
-impl<const WORDS: usize> Key<WORDS> {
-    /// Different for different ids: none holds a zero byte, with which the last word is filled.
-    fn of(id: &str) -> Self {
-        debug_assert!(id.len() <= WORDS * 8);
-        let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(id.as_bytes().chunks(8)) {
-            let mut full = [0; 8];
-            full[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_be_bytes(full);
-        }
-        Self(words)
-    }
-}
-
-impl From<RequestId> for Key<5> {
-    fn from(id: RequestId) -> Self {
-        Self::of(id.as_str())
-    }
-}
-
-impl From<MessageId> for Key<3> {
-    fn from(id: MessageId) -> Self {
-        Self::of(id.as_str())
-    }
+fn name(message: MessageId) -> Name {
+    // Different for different names: none holds a zero byte, with which the last word is filled.
+    let mut full = [0; 24];
+    let text = message.as_str().as_bytes();
+    full[..text.len()].copy_from_slice(text);
+    let word = |nth: usize| full[nth * 8..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    [word(0), word(1), word(2)]
 }
 
 /// What the entry that is being folded came to so far; empty between entries.
@@ -96,8 +78,8 @@ impl Requests {
             kind: None,
             window: VecDeque::new(),
             forgotten: 0,
-            answered: BTreeMap::new(),
-            messages: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            messages: BTreeSet::new(),
             entry: Entry::default(),
         }
     }
@@ -152,9 +134,9 @@ impl Requests {
     fn remember(&mut self, new: Remembered) {
         let place = self.forgotten + self.window.len() as u64;
         if let Some(message) = new.message {
-            self.messages.insert((message.into(), new.account.clone()), place);
+            self.messages.insert((name(message), place));
         }
-        self.answered.insert((new.request.into(), new.account.clone()), place);
+        self.answered.insert((new.request.bits(), place));
         self.window.push_back(new);
         self.forget();
     }
@@ -162,28 +144,33 @@ impl Requests {
     fn forget(&mut self) {
         while self.window.len() > self.most as usize {
             let Some(old) = self.window.pop_front() else { return };
-            let place = self.forgotten;
-            self.forgotten += 1;
             if let Some(message) = old.message {
-                remove_if(&mut self.messages, (message.into(), old.account.clone()), place);
+                self.messages.remove(&(name(message), self.forgotten));
             }
-            remove_if(&mut self.answered, (old.request.into(), old.account), place);
+            self.answered.remove(&(old.request.bits(), self.forgotten));
+            self.forgotten += 1;
         }
     }
 
-    fn at(&self, place: u64) -> Option<Answered> {
-        let index = usize::try_from(place.checked_sub(self.forgotten)?).ok()?;
-        self.window.get(index).map(|remembered| remembered.answered)
+    /// What stands at the last of these places that is of the account.
+    fn last_of<K>(&self, account: &AccountId, places: impl DoubleEndedIterator<Item = (K, u64)>) -> Option<Answered> {
+        places.rev().find_map(|(_, place)| {
+            let index = usize::try_from(place.checked_sub(self.forgotten)?).ok()?;
+            let remembered = self.window.get(index)?;
+            (remembered.account == *account).then_some(remembered.answered)
+        })
     }
 
     /// The answer to this request of this account.
     pub fn answered(&self, account: &AccountId, request: RequestId) -> Option<Answered> {
-        self.at(*self.answered.get(&(request.into(), account.clone()))?)
+        let bits = request.bits();
+        self.last_of(account, self.answered.range((bits, 0)..=(bits, u64::MAX)).copied())
     }
 
     /// The answer to whichever request of this account brought this message.
     pub fn sent(&self, account: &AccountId, message: MessageId) -> Option<Answered> {
-        self.at(*self.messages.get(&(message.into(), account.clone()))?)
+        let name = name(message);
+        self.last_of(account, self.messages.range((name, 0)..=(name, u64::MAX)).copied())
     }
 
     /// How many are remembered.
@@ -194,15 +181,6 @@ impl Requests {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.window.is_empty()
-    }
-}
-
-/// Removes what still says `place`: a later one under the same name stays.
-fn remove_if<K: Ord>(index: &mut BTreeMap<K, u64>, key: K, place: u64) {
-    if let alloc::collections::btree_map::Entry::Occupied(found) = index.entry(key)
-        && *found.get() == place
-    {
-        found.remove();
     }
 }
 
@@ -237,9 +215,8 @@ impl<'de> Deserialize<'de> for Requests {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Stored { room, most, kind, forgotten, window } = Stored::deserialize(deserializer)?;
         let places = || window.iter().zip(forgotten..);
-        let answered = places().map(|(one, place)| ((one.request.into(), one.account.clone()), place)).collect();
-        let messages =
-            places().filter_map(|(one, place)| Some(((one.message?.into(), one.account.clone()), place))).collect();
+        let answered = places().map(|(one, place)| (one.request.bits(), place)).collect();
+        let messages = places().filter_map(|(one, place)| Some((name(one.message?), place))).collect();
         Ok(Self { room, most, kind, window, forgotten, answered, messages, entry: Entry::default() })
     }
 }
