@@ -171,12 +171,13 @@ pub(super) fn members(reading: &Reading<'_>, out: &mut Findings) {
                 }
                 ServerFrame::Ok { id, answer: Answer::Members { room, members, total, more, .. } } => {
                     let sent = link.requests.get(id).and_then(|request| request.sent.first());
-                    let Some((_, ClientFrame::Query { query: Query::Members { after, .. }, .. })) = sent else {
+                    let Some((asked, ClientFrame::Query { query: Query::Members { after, .. }, .. })) = sent else {
                         continue;
                     };
                     let Some(log) = reading.rooms.get(room) else { continue };
                     let page = (after.as_ref(), &members[..], *total as usize, *more);
-                    if !is_page(log, page, link.shown(reading.story, *room, *at), log.durable(*at)) {
+                    // So it was at some moment since it was asked: names and marks are looked up after the members.
+                    if !is_page(log, page, link.shown(reading.story, *room, *asked), log.durable(*at)) {
                         out.push((
                             format!("{} was told members of {room} that were never so", link.account),
                             Some(*at),
