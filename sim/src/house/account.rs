@@ -9,6 +9,7 @@ use chamberlain_core::id::{AccountId, LogId};
 use chamberlain_core::log::{Body, Entry, Logged, Record};
 use chamberlain_core::retry::Failure;
 use chamberlain_core::site::Fingerprint;
+use chamberlain_core::time::Timestamp;
 use chamberlain_core::wire::ServerFrame;
 
 use super::{Answer, House, Op, Then};
@@ -22,6 +23,8 @@ pub(super) struct Account {
     state: AccountState,
     /// It was folded to the log's head once.
     loaded: bool,
+    /// Time of the last record: the next one is stamped no earlier.
+    time: Timestamp,
 }
 
 impl House {
@@ -69,11 +72,12 @@ impl House {
 
     /// Takes a record into the fold, and tells the account's connections; unless it was taken before.
     fn advance(&mut self, node: usize, account: &AccountId, record: &Record<AccountChange>) {
-        let state = &mut self.nodes[node].accounts.entry(account.clone()).or_default().state;
-        let Some(after) = record.extend(state.head()) else { return };
-        if !state.apply(record, after) {
+        let found = self.nodes[node].accounts.entry(account.clone()).or_default();
+        let Some(after) = record.extend(found.state.head()) else { return };
+        if !found.state.apply(record, after) {
             return;
         }
+        found.time = found.time.max(record.time);
         for item in record.items() {
             let told = match item.event {
                 AccountChange::Joined { room, .. } => Some(*room),
@@ -86,6 +90,11 @@ impl House {
                 self.tell_socket(node, link, Input::AccountEvent { frame, told });
             }
         }
+    }
+
+    fn stamp(&self, node: usize, account: &AccountId) -> Timestamp {
+        let last = self.nodes[node].accounts.get(account).map_or(Timestamp(0), |found| found.time);
+        self.wall(node).max(last)
     }
 
     /// Records a change, unless it is no news. At least once is enough: the fold knows what it acted on.
@@ -112,8 +121,8 @@ impl House {
                 fingerprint: Fingerprint::default(),
                 events: vec![Logged { event: change.clone(), body: Body::None }],
             };
-            let first = before.revision.next();
-            let record = Record { first, time: house.wall(node), entries: vec![entry] };
+            let (first, time) = (before.revision.next(), house.stamp(node, &account));
+            let record = Record { first, time, entries: vec![entry] };
             let after = record.extend(before).expect("it begins after the head");
             let log = LogId::Account(account.clone());
             let op = Op::Append { log, expected: before, record: record.encode(), after };

@@ -182,6 +182,9 @@ const WEIGHTS: [(u64, &str); 26] = [
     (2, "burst"),
 ];
 
+/// How long a client that is not connected waits before it looks again, in microseconds.
+const OFFLINE: u64 = 20_000;
+
 /// Numbers taken out of one draw, so that every step draws the same.
 struct Dice(u64);
 
@@ -207,6 +210,10 @@ impl House {
     pub(super) fn client_step(&mut self, client: usize) {
         if self.clients[client].steps == 0 {
             return;
+        }
+        if !self.clients[client].is_on() && !self.clients[client].shut_out {
+            // Nobody acts before it is connected.
+            return self.cue_in(client, OFFLINE, Cue::Step);
         }
         self.clients[client].steps -= 1;
         let actor = Actor::nth("client", client as u32);
@@ -371,7 +378,7 @@ impl House {
             }
             Act::Members(room) => return self.inquire(client, Query::Members { room, after: None, limit: None }),
             Act::Rooms => return self.inquire(client, Query::Rooms),
-            Act::Retry => return self.ask_again(client),
+            Act::Retry => return self.ask_again(client, usize::MAX),
             Act::Repeat(which) => {
                 let Some((id, command)) = pick(&self.clients[client].done, which).cloned() else { return };
                 self.probe("answered request asked again");

@@ -151,6 +151,9 @@ impl House {
                 room.as_str().bytes().fold(candidate as u64 + 1, |hash, byte| super::mix(hash ^ u64::from(byte)));
             super::mix(name)
         };
+        if self.knobs.stubborn {
+            return node;
+        }
         let live = self.nodes[node].live.iter().copied();
         live.chain([node]).max_by_key(|candidate| weight(*candidate)).unwrap_or(node)
     }

@@ -30,6 +30,7 @@ impl House {
     /// Asks a store. What comes back is told to the node that asked, if it still lives then.
     pub(super) fn call(&mut self, node: usize, op: Op, then: impl FnOnce(&mut Self, Told) + 'static) {
         let life = self.nodes[node].life;
+        self.spring(node, op.name(), false);
         let actor = Actor::nth("node", node as u32);
         let slow = self.knobs.faults.store_slow_us;
         let there = LEAST + self.tape.draw(actor, "store-there", slow + 1);
@@ -97,6 +98,9 @@ impl House {
     pub(super) fn land(&mut self, flight: Flight) {
         let Flight { node, life, op, left, then } = flight;
         let (lane, now) = (op.lane(), self.now);
+        if self.nodes[node].life == life {
+            self.spring(node, op.name(), true);
+        }
         let words = self.story.detailed.then(|| super::words::of_op(&op));
         let moved = match &op {
             Op::Append { log, after, .. } => Some((log.clone(), after.revision)),
@@ -120,6 +124,18 @@ impl House {
             let (told, back) =
                 if self.nodes[node].store_cut { (Err(Failure::Unknown), back + TIMEOUT) } else { (told, back) };
             self.schedule(now + back, Event::Back { node, life, told, then });
+        }
+    }
+
+    /// A node that is to be lost at such an operation is, before anything else happens.
+    fn spring(&mut self, node: usize, name: &'static str, landed: bool) {
+        if self.nodes[node].trap == Some((name, landed)) {
+            self.nodes[node].trap = None;
+            self.later(0, move |house| {
+                house.fault(format!("node {node} crashes, its {name} {}", if landed { "done" } else { "under way" }));
+                house.crash(node, false);
+                house.later(TIMEOUT / 5, move |house| house.start(node));
+            });
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Seat {
     pub(super) deleted: Vec<(Revision, u32, MessageId)>,
     pub(super) members: BTreeSet<AccountId>,
     pub(super) gone: bool,
+    /// An opening was refused, not for now but altogether.
+    refused: bool,
 }
 
 /// What a client is to do.
@@ -128,7 +130,7 @@ impl House {
 
     fn client_connect(&mut self, client: usize) {
         self.clients[client].waits = false;
-        if self.clients[client].link.is_some() || (self.clients[client].shut_out && !self.healed) {
+        if self.clients[client].link.is_some() || self.clients[client].shut_out {
             return;
         }
         let actor = Actor::nth("client", client as u32);
@@ -173,7 +175,8 @@ impl House {
             seat.asked = false;
         }
         // A client that was asked to come back later does so.
-        let wait = 5_000 + std::mem::take(&mut found.retry_after).min(3_000_000);
+        let crowded = if code == Some(4009) { 1_000_000 } else { 0 };
+        let wait = 5_000 + crowded + std::mem::take(&mut found.retry_after).min(3_000_000);
         let jitter = self.tape.draw(Actor::nth("client", client as u32), "reconnect", 300_000);
         self.connect_in(client, wait + jitter);
     }
@@ -204,7 +207,8 @@ impl House {
                 let found = &mut self.clients[client];
                 let seat = found.rooms.entry(room.room).or_default();
                 let resumed = after > Revision::ZERO && after == seat.last;
-                (seat.open, seat.asked, seat.wanted, seat.gone, seat.last) = (true, false, true, false, after);
+                (seat.open, seat.asked, seat.wanted, seat.gone) = (true, false, true, false);
+                (seat.refused, seat.last) = (false, after);
                 if resumed && std::mem::take(&mut found.was_slow) {
                     self.probe("slow connection closed and resumed");
                 }
@@ -224,7 +228,7 @@ impl House {
             ServerFrame::Account { event, .. } => match event {
                 AccountChange::Joined { room, .. } => {
                     let seat = self.clients[client].rooms.entry(room).or_default();
-                    seat.gone = false;
+                    (seat.gone, seat.refused) = (false, false);
                     if self.knobs.eager && !seat.open && !seat.asked {
                         self.reopen(client, room);
                     }
@@ -244,7 +248,8 @@ impl House {
             ServerFrame::Error { room: Some(room), code, .. } => {
                 let seat = self.clients[client].rooms.entry(room).or_default();
                 seat.asked = false;
-                seat.wanted &= code == Code::Unavailable;
+                seat.refused = code != Code::Unavailable;
+                seat.wanted &= !seat.refused;
             }
             ServerFrame::Reset { room, why } => {
                 let seat = self.clients[client].rooms.entry(room).or_default();
@@ -267,13 +272,13 @@ impl House {
         for room in wanted {
             self.reopen(client, room);
         }
-        self.ask_again(client);
+        self.ask_again(client, usize::MAX);
     }
 
-    /// Everything that was not answered, once more under the same id.
-    pub(super) fn ask_again(&mut self, client: usize) {
+    /// What was not answered, once more under the same id; so many of it.
+    pub(super) fn ask_again(&mut self, client: usize, most: usize) {
         let Some(link) = self.clients[client].link.filter(|_| self.clients[client].welcomed) else { return };
-        for frame in self.clients[client].unanswered.values().cloned().collect::<Vec<_>>() {
+        for frame in self.clients[client].unanswered.values().take(most).cloned().collect::<Vec<_>>() {
             self.probe("request asked again");
             self.send(link, frame);
         }
@@ -315,16 +320,19 @@ impl House {
         }
         self.cue_in(client, SETTLES, Cue::Settle);
         if self.clients[client].link.is_none() {
-            return self.client_connect(client);
+            return self.connect_in(client, 10_000);
         }
         if !self.clients[client].welcomed {
             return;
         }
-        let closed = self.clients[client].rooms.iter().filter(|(_, seat)| !seat.gone && !seat.open && !seat.asked);
+        let closed = self.clients[client]
+            .rooms
+            .iter()
+            .filter(|(_, seat)| !seat.gone && !seat.refused && !seat.open && !seat.asked);
         for room in closed.map(|(room, _)| *room).collect::<Vec<_>>() {
             self.reopen(client, room);
         }
-        self.ask_again(client);
+        self.ask_again(client, 4);
     }
 
     /// Asks for something under a new request id.

@@ -12,6 +12,7 @@ const HORIZON: u64 = 4_000_000;
 pub enum Kind {
     Crash,
     SilentCrash,
+    Trap,
     Drain,
     Pause,
     StoreCut,
@@ -29,9 +30,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Crash,
         Self::SilentCrash,
+        Self::Trap,
         Self::Drain,
         Self::Pause,
         Self::StoreCut,
@@ -52,6 +54,7 @@ impl Kind {
         match self {
             Self::Crash => "arm-crash",
             Self::SilentCrash => "arm-silent-crash",
+            Self::Trap => "arm-trap",
             Self::Drain => "arm-drain",
             Self::Pause => "arm-pause",
             Self::StoreCut => "arm-store-cut",
@@ -73,6 +76,7 @@ impl Kind {
         match self {
             Self::Crash => "crashes",
             Self::SilentCrash => "crashes that no client hears of",
+            Self::Trap => "crashes in the midst of an operation",
             Self::Drain => "drains",
             Self::Pause => "pauses",
             Self::StoreCut => "nodes cut off from the stores",
@@ -118,6 +122,11 @@ impl House {
                 self.fault(format!("node {node} crashes"));
                 self.crash(node, kind == Kind::SilentCrash);
                 self.later(long, move |house| house.start(node));
+            }
+            Kind::Trap => {
+                let at = ["append", "put", "account append", "raise", "erase", "disable", "read"];
+                let name = at[(whom / 7 % at.len() as u64) as usize];
+                self.nodes[node].trap = Some((name, whom / 49 % 2 == 1));
             }
             Kind::Drain => {
                 self.fault(format!("node {node} is drained"));
@@ -236,6 +245,7 @@ impl House {
         self.knobs.faults = Rates { store_slow_us: faults.store_slow_us.min(1_000), ..Rates::default() };
         for node in 0..self.nodes.len() {
             self.nodes[node].store_cut = false;
+            self.nodes[node].trap = None;
             self.nodes[node].paused_until = 0;
             self.join_bus(node);
             self.reach_clients(node);

@@ -24,6 +24,8 @@ pub(crate) struct Knobs {
     pub(crate) think_us: u64,
     /// Clients open every room that they learn of.
     pub(crate) eager: bool,
+    /// Every node believes that it owns every room.
+    pub(crate) stubborn: bool,
     pub(crate) limits: Limits,
     /// What goes wrong by itself, at any time.
     pub(crate) faults: Rates,
@@ -67,6 +69,7 @@ impl Knobs {
             channels: 100,
             think_us: 0,
             eager: false,
+            stubborn: false,
             limits: Limits::default(),
             faults: Rates::default(),
             armed: Vec::new(),
@@ -110,13 +113,15 @@ impl Knobs {
         }
         let armed = Kind::ALL.into_iter().filter(|kind| flip(kind.arm())).collect();
         let eager = flip("eager");
+        let stubborn = flip("stubborn");
         Self {
             nodes: 1 + tape.draw(WORLD, "nodes", 3) as usize,
             clients: 2 + tape.draw(WORLD, "clients", 7) as usize,
-            steps: 10 + tape.draw(WORLD, "steps", 50),
+            steps: 20 + tape.draw(WORLD, "steps", 80),
             channels: 1 + tape.draw(WORLD, "channels", 3) as u32,
             think_us: *tape.pick(WORLD, "think", &[20_000, 2_000, 100_000, 500_000]),
             eager,
+            stubborn,
             limits: limits(tape),
             faults,
             armed,
@@ -152,6 +157,7 @@ impl Knobs {
             ("narrow links", faults.link_narrow),
             ("thin links", faults.link_thin),
             ("connections that wake late", faults.wake_late_us > 0),
+            ("nodes that all believe to own every room", self.stubborn && self.nodes > 1),
         ];
         let mut armed: Vec<&str> = rates.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
         if self.blows > 0 {

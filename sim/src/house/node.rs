@@ -45,6 +45,8 @@ pub(super) struct Node {
     /// The nodes that it believes to live, itself apart.
     pub(super) live: BTreeSet<usize>,
 
+    /// It is lost at the next operation of this kind: when it is asked for, or when it took place.
+    pub(super) trap: Option<(&'static str, bool)>,
     /// It stands still until then.
     pub(super) paused_until: u64,
     /// It does not reach the stores.

@@ -182,7 +182,7 @@ impl House {
         open: &Open,
         kinds: Option<KindSet>,
         position: Option<Option<Position>>,
-        mut view: RoomView,
+        view: RoomView,
         told: bool,
     ) {
         let id = open.room;
@@ -212,7 +212,6 @@ impl House {
                 (None, None) => (head.revision, Some(head.digest)),
             },
         };
-        view.head = head.revision;
         let opened = ServerFrame::Opened { room: view, after, head: head.revision };
         let found = &mut self.nodes[node];
         let Some(session) = found.sessions.get_mut(&link) else { return };

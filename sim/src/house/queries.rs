@@ -23,41 +23,45 @@ impl House {
         let then: Then<Result<Said, Refused>> = Box::new(then);
         match query {
             Query::Rooms => self.rooms(node, who, then),
-            Query::Key { room, version } => self.member_room(node, who.clone(), room, then, move |house, then| {
-                house.key(node, &who, room, version, then);
-            }),
+            Query::Key { room, version } => {
+                self.member_room(node, who.clone(), room, move |house, loaded| match loaded {
+                    Ok(()) => house.key(node, &who, room, version, then),
+                    Err(refused) => then(house, Err(refused)),
+                });
+            }
             Query::Members { room, after, limit } => {
-                self.member_room(node, who.clone(), room, then, move |house, then| {
-                    house.members(node, &who, room, after.as_ref(), limit, then);
+                self.member_room(node, who.clone(), room, move |house, loaded| match loaded {
+                    Ok(()) => house.members(node, &who, room, after.as_ref(), limit, then),
+                    Err(refused) => then(house, Err(refused)),
                 });
             }
             Query::History { room, range, limit } => {
-                self.member_room(node, who.clone(), room, then, move |house, then| {
-                    house.history(node, who, room, range, limit, then);
+                self.member_room(node, who.clone(), room, move |house, loaded| match loaded {
+                    Ok(()) => house.history(node, who, room, range, limit, then),
+                    Err(refused) => then(house, Err(refused)),
                 });
             }
         }
     }
 
-    /// Loads a room, and where the node is not alone and the account seems to be no member, reads the log before it says so.
+    /// Loads a room; where the node is not alone and the account seems to be no member, it reads the log before it says so.
     fn member_room(
         &mut self,
         node: usize,
         who: AccountId,
         id: RoomId,
-        refused: Then<Result<Said, Refused>>,
-        then: impl FnOnce(&mut Self, Then<Result<Said, Refused>>) + 'static,
+        then: impl FnOnce(&mut Self, Result<(), Refused>) + 'static,
     ) {
         self.room(node, id, move |house, loaded| {
-            if let Err(why) = loaded {
-                return refused(house, Err(why));
+            if loaded.is_err() {
+                return then(house, loaded);
             }
             let member = house.room_at(node, id).is_some_and(|room| room.hub.state().is_member(&who));
             if member || house.nodes.len() == 1 {
-                return then(house, refused);
+                return then(house, Ok(()));
             }
             house.catch_up(node, id, move |house, read| {
-                if read { then(house, refused) } else { refused(house, Err(Reason::StoreUnavailable.into())) }
+                then(house, if read { Ok(()) } else { Err(Reason::StoreUnavailable.into()) });
             });
         });
     }
@@ -211,16 +215,14 @@ impl House {
             }
             let state = house.account_state(node, &who);
             let (account_revision, ids) = (state.head().revision, state.rooms().collect());
-            house.room_views(
-                node,
-                who,
-                ids,
-                Vec::new(),
-                Box::new(move |house, mut rooms| {
+            let views: Then<Result<Vec<RoomView>, Refused>> = Box::new(move |house, rooms| {
+                let said = rooms.map(|mut rooms| {
                     rooms.sort_by_key(|room| std::cmp::Reverse((room.time, room.room)));
-                    then(house, Ok(Said::Rooms { rooms, account_revision }));
-                }),
-            );
+                    Said::Rooms { rooms, account_revision }
+                });
+                then(house, said);
+            });
+            house.room_views(node, who, ids, Vec::new(), views);
         });
     }
 
@@ -230,12 +232,20 @@ impl House {
         who: AccountId,
         mut ids: Vec<RoomId>,
         mut views: Vec<RoomView>,
-        then: Then<Vec<RoomView>>,
+        then: Then<Result<Vec<RoomView>, Refused>>,
     ) {
-        let Some(id) = ids.pop() else { return then(self, views) };
-        self.room(node, id, move |house, _| {
+        let Some(id) = ids.pop() else { return then(self, Ok(views)) };
+        self.member_room(node, who.clone(), id, move |house, loaded| {
+            if let Err(refused) = loaded {
+                return then(house, Err(refused));
+            }
             house.room_view(node, id, who.clone(), move |house, view| {
-                views.extend(view);
+                match view {
+                    Ok(view) => views.push(view),
+                    // Removed meanwhile.
+                    Err(refused) if refused.reason == Reason::NotAMember => {}
+                    Err(refused) => return then(house, Err(refused)),
+                }
                 house.room_views(node, who, ids, views, then);
             });
         });

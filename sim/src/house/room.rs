@@ -297,6 +297,15 @@ impl House {
         if let Some(room) = self.room_at(node, id) {
             room.appended = false;
         }
+        let says = |event: &Happened| event.sealed_under().is_some();
+        let rotates = |event: &Happened| matches!(event, Happened::KeyRotated { .. });
+        let both = |entry: &chamberlain_core::log::Entry<Happened>| {
+            entry.events.first().is_some_and(|first| says(&first.event))
+                && entry.events.iter().any(|logged| rotates(&logged.event))
+        };
+        if record.entries.iter().any(both) {
+            self.probe("rotation by count");
+        }
         self.push_effects(node, id);
         let Some(room) = self.room_at(node, id) else { return };
         match room.hub.commit(record, after) {

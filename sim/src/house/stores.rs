@@ -82,6 +82,20 @@ impl Op {
         }
     }
 
+    /// What it is, in a word.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Append { log: LogId::Room(_), .. } => "append",
+            Self::Append { .. } => "account append",
+            Self::Read { .. } => "read",
+            Self::Erase { .. } => "erase",
+            Self::Put { .. } => "put",
+            Self::Raise(_) => "raise",
+            Self::Disable(_) => "disable",
+            _ => "look",
+        }
+    }
+
     /// Whether it changes anything.
     pub(super) fn writes(&self) -> bool {
         matches!(
