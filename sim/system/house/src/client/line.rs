@@ -30,6 +30,8 @@ pub(crate) struct Line {
 /// What a line brought.
 #[derive(Debug)]
 pub(crate) enum Event {
+    /// A sign of life.
+    Ping,
     /// A frame.
     Frame(Box<ServerFrame>),
     /// Something that cannot be read: a defect of the server.
@@ -96,17 +98,14 @@ impl Line {
                 }
                 let _told_later = self.ws.poll_flush_unpin(cx);
             }
-            loop {
-                let event = match futures_util::ready!(self.ws.poll_next_unpin(cx)) {
-                    Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.decode(text.as_bytes()),
-                    Some(Ok(Message::Binary(bytes))) if self.codec == Codec::Bincode => self.decode(&bytes),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                    Some(Ok(Message::Close(close))) => Event::Ended(close.map(|close| close.code.into())),
-                    Some(Ok(other)) => Event::Garbage(format!("{other:?}")),
-                    Some(Err(_)) | None => Event::Ended(None),
-                };
-                return Poll::Ready(event);
-            }
+            Poll::Ready(match futures_util::ready!(self.ws.poll_next_unpin(cx)) {
+                Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.decode(text.as_bytes()),
+                Some(Ok(Message::Binary(bytes))) if self.codec == Codec::Bincode => self.decode(&bytes),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Event::Ping,
+                Some(Ok(Message::Close(close))) => Event::Ended(close.map(|close| close.code.into())),
+                Some(Ok(other)) => Event::Garbage(format!("{other:?}")),
+                Some(Err(_)) | None => Event::Ended(None),
+            })
         })
         .await
     }

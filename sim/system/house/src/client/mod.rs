@@ -22,6 +22,7 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::house::{House, Phase};
 use crate::server::NODE;
+use crate::witness::now;
 pub(crate) use line::{Event, Line, NoLine};
 use memory::{Memory, Opening, Room};
 
@@ -30,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(700);
 
 /// What is asked again at once, at most.
 const RETRIES: usize = 12;
+
+/// Microseconds without a word after which the server is gone, beyond those between its pings.
+const SILENCE: u64 = 15_000_000;
 
 /// A client.
 pub(crate) struct Client {
@@ -44,6 +48,8 @@ pub(crate) struct Client {
     /// The connection there is.
     link: LinkId,
     welcomed: bool,
+    /// When something last came over it, pings included.
+    heard: u64,
     /// How long the server asked to stay away.
     stay_away: Option<Duration>,
 }
@@ -79,6 +85,7 @@ impl Client {
             memory: Memory::default(),
             link: LinkId(u32::MAX),
             welcomed: false,
+            heard: 0,
             stay_away: None,
             actor,
             house,
@@ -123,6 +130,7 @@ impl Client {
     async fn hold(&mut self, mut line: Line) {
         self.link = self.house.link();
         self.welcomed = false;
+        self.heard = now();
         self.memory.rooms.values_mut().for_each(Room::close);
         self.memory.queries.clear();
         (self.memory.asked_for_rooms, self.memory.mine) = (None, None);
@@ -144,7 +152,12 @@ impl Client {
             let turn = tokio::select! {
                 biased;
                 event = line.next() => match event {
+                    Event::Ping => {
+                        self.heard = now();
+                        Turn::On
+                    }
                     Event::Frame(frame) => {
+                        self.heard = now();
                         self.house.witness.note(Seen::Came { link: self.link, frame: (*frame).clone() });
                         self.took(*frame, &mut line);
                         Turn::On
@@ -165,7 +178,7 @@ impl Client {
                 }
                 () = &mut wake => {
                     wake.set(tokio::time::sleep(self.pause()));
-                    if self.house.storms() > storms && phase == Phase::Working {
+                    if self.is_in_silence() || self.house.storms() > storms && phase == Phase::Working {
                         Turn::Drop
                     } else {
                         self.step(&mut line)
@@ -193,6 +206,12 @@ impl Client {
             Turn::Lose => line.lose(),
             _ => {}
         }
+    }
+
+    /// Whether nothing came for so long that the server must be gone: it pings, and it answers hello.
+    fn is_in_silence(&self) -> bool {
+        let usual = if self.welcomed { u64::from(self.house.plan.limits.ping_ms) * 2_000 } else { 0 };
+        now() - self.heard > usual + SILENCE
     }
 
     /// How long until it does something again.
