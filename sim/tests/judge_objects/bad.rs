@@ -8,17 +8,17 @@ use chamberlain_core::id::RoomId;
 use chamberlain_sim::story::Story;
 
 /// A story that is not good.
-pub struct Case {
+pub(crate) struct Case {
     /// The oracle that must object.
-    pub oracle: &'static str,
+    pub(crate) oracle: &'static str,
     /// What is wrong with it.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// Makes it so.
-    pub spoil: fn(&mut Story, RoomId),
+    pub(crate) spoil: fn(&mut Story, RoomId),
 }
 
 /// All of them.
-pub fn cases() -> impl Iterator<Item = &'static Case> {
+pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
     deliveries::CASES.iter().chain(logs::CASES).chain(results::CASES)
 }
 

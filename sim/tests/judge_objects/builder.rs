@@ -7,13 +7,13 @@ use std::sync::Arc;
 use chamberlain_core::account::{AccountChange, AccountState};
 use chamberlain_core::codec;
 use chamberlain_core::id::{AccountId, KeyVersion, LogId, Revision, RoomId};
-use chamberlain_core::keys::{Blob, BodyKind, Claim, Envelope, Opener, RoomSecret, Sealer};
+use chamberlain_core::keys::{Blob, Claim, Envelope, Opener, RoomSecret, Sealer};
 use chamberlain_core::log::{Body, Entry, Head, Logged, Position, Record, RecordBytes, erase_body};
 use chamberlain_core::room::{
     Command, Content, Context, Decision, Draft, DraftBody, Event, Fold, Need, Outcome, Refused, Request, Submit,
     Target, decide,
 };
-use chamberlain_core::site::{Fingerprint, SiteKeys};
+use chamberlain_core::site::Fingerprint;
 use chamberlain_core::time::Timestamp;
 use chamberlain_core::wire::{
     Answer, ClientFrame, Codec, Item, MemberView, Open, OwnRevision, Query, ResetWhy, RoomView, ServerFrame, VoidWhy,
@@ -49,8 +49,8 @@ struct Opening {
 }
 
 /// A house, and the story of it.
-pub struct Builder {
-    pub story: Story,
+pub(crate) struct Builder {
+    pub(crate) story: Story,
     rooms: BTreeMap<RoomId, Log>,
     accounts: BTreeMap<AccountId, Account>,
     links: BTreeMap<LinkId, AccountId>,
@@ -59,17 +59,17 @@ pub struct Builder {
     rng: ChaCha20Rng,
 }
 
-pub fn account(name: &str) -> AccountId {
+pub(crate) fn account(name: &str) -> AccountId {
     name.parse().expect("valid")
 }
 
-pub fn say(room: RoomId, n: u8, text: &str) -> Command {
+pub(crate) fn say(room: RoomId, n: u8, text: &str) -> Command {
     let message = format!("message{n:013}").parse().expect("valid");
     Command::Submit(Submit { room, message, content: Content::Plain { text: text.into() } })
 }
 
 impl Builder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keys = Arc::new(plan::site_keys());
         let mut story = Story::new(keys, Arc::new(plan::limits()), 60_000_000);
         story.people = plan::people();
@@ -84,7 +84,7 @@ impl Builder {
         }
     }
 
-    pub fn note(&mut self, seen: Seen) {
+    pub(crate) fn note(&mut self, seen: Seen) {
         let at = self.story.seen.last().map_or(0, |(at, _)| at + STEP);
         self.story.note(at, seen);
     }
@@ -93,12 +93,12 @@ impl Builder {
         self.note(Seen::Came { link, frame });
     }
 
-    pub fn sent(&mut self, link: LinkId, frame: ClientFrame) {
+    pub(crate) fn sent(&mut self, link: LinkId, frame: ClientFrame) {
         self.note(Seen::Sent { link, frame });
     }
 
     /// Somebody connects, and is welcomed.
-    pub fn connect(&mut self, link: u32, name: &str) -> LinkId {
+    pub(crate) fn connect(&mut self, link: u32, name: &str) -> LinkId {
         let (id, who) = (LinkId(link), account(name));
         let (client, codec) = (ClientId(link), Codec::Bincode);
         self.note(Seen::Connected { link: id, client, account: who.clone(), node: NodeId(0), codec, batch: true });
@@ -119,14 +119,14 @@ impl Builder {
         id
     }
 
-    pub fn lose(&mut self, link: LinkId) {
+    pub(crate) fn lose(&mut self, link: LinkId) {
         self.note(Seen::Ended { link, code: None });
         self.links.remove(&link);
         self.openings.retain(|opening| opening.link != link);
     }
 
     /// Sends a command, carries it out, delivers what it recorded, and answers.
-    pub fn ask(&mut self, link: LinkId, n: u64, command: Command) -> Result<Outcome, Refused> {
+    pub(crate) fn ask(&mut self, link: LinkId, n: u64, command: Command) -> Result<Outcome, Refused> {
         let (who, id) = (self.links[&link].clone(), plan::request_id(n));
         self.sent(link, ClientFrame::Command { id, command: command.clone() });
         if let Command::MarkRead { revision, .. } = command {
@@ -310,7 +310,7 @@ impl Builder {
     }
 
     /// Opens a room, and delivers what is there.
-    pub fn open(&mut self, link: LinkId, open: Open) {
+    pub(crate) fn open(&mut self, link: LinkId, open: Open) {
         let (room, head) = (open.room, self.rooms[&open.room].fold.state.head());
         let position = open.position.as_ref().and_then(|blob| Position::from_blob(blob, room, &self.story.keys));
         let after = match (position, open.from, open.limit) {
@@ -326,12 +326,12 @@ impl Builder {
         self.deliver(room, None);
     }
 
-    pub fn close(&mut self, link: LinkId, room: RoomId) {
+    pub(crate) fn close(&mut self, link: LinkId, room: RoomId) {
         self.sent(link, ClientFrame::Close { room });
         self.openings.retain(|opening| (opening.link, opening.room) != (link, room));
     }
 
-    pub fn view(&self, link: LinkId, room: RoomId) -> RoomView {
+    pub(crate) fn view(&self, link: LinkId, room: RoomId) -> RoomView {
         let state = &self.rooms[&room].fold.state;
         RoomView {
             room,
@@ -418,7 +418,7 @@ impl Builder {
         asked.map(|item| OwnRevision { revision: item.revision, request }).collect()
     }
 
-    pub fn items(&self, room: RoomId) -> Vec<Item> {
+    pub(crate) fn items(&self, room: RoomId) -> Vec<Item> {
         let log = &self.rooms[&room];
         let items = log.records.iter().flat_map(Record::items).map(|item| Item {
             revision: item.revision,
@@ -433,7 +433,7 @@ impl Builder {
         items.collect()
     }
 
-    pub fn position(&self, room: RoomId, at: Revision) -> Blob {
+    pub(crate) fn position(&self, room: RoomId, at: Revision) -> Blob {
         let mut head = Head::EMPTY;
         for record in &self.rooms[&room].records {
             if let Some(found) = record.heads(head).find(|head| head.revision == at) {
@@ -445,7 +445,7 @@ impl Builder {
     }
 
     /// Asks, and answers as the fold of now has it.
-    pub fn query(&mut self, link: LinkId, n: u64, query: Query) {
+    pub(crate) fn query(&mut self, link: LinkId, n: u64, query: Query) {
         let (who, id) = (self.links[&link].clone(), plan::request_id(n));
         self.sent(link, ClientFrame::Query { id, query: query.clone() });
         let answer = match query {
@@ -486,29 +486,25 @@ impl Builder {
     }
 
     /// Shows an event to somebody who watches.
-    pub fn watched(&mut self, link: LinkId, room: RoomId, revision: Revision, with_body: bool) {
+    pub(crate) fn watched(&mut self, link: LinkId, room: RoomId, revision: Revision, with_body: bool) {
         let mut item = self.items(room).into_iter().find(|item| item.revision == revision).expect("there");
         item.body = item.body.filter(|_| with_body);
         self.came(link, ServerFrame::Watched { room, item });
     }
 
     /// A snapshot of the room as it is.
-    pub fn keep(&mut self, room: RoomId) {
+    pub(crate) fn keep(&mut self, room: RoomId) {
         let fold = &self.rooms[&room].fold;
         let (revision, bytes) = (fold.state.head().revision, fold.to_snapshot().into());
         self.note(Seen::Kept { log: LogId::Room(room), revision, bytes });
     }
 
-    pub fn head(&self, room: RoomId) -> Revision {
+    pub(crate) fn head(&self, room: RoomId) -> Revision {
         self.rooms[&room].fold.state.head().revision
     }
 
-    pub fn keys(&self) -> Arc<SiteKeys> {
-        self.story.keys.clone()
-    }
-
     /// The end: everybody is caught up.
-    pub fn end(mut self) -> Story {
+    pub(crate) fn end(mut self) -> Story {
         self.note(Seen::Healed);
         self.note(Seen::Quiet);
         let rooms = self.rooms.iter().map(|(room, log)| (LogId::Room(*room), log.stored.clone()));
@@ -516,14 +512,5 @@ impl Builder {
         self.story.ending.logs = rooms.chain(accounts).collect();
         self.story.ending.vault = self.secrets.clone();
         self.story
-    }
-
-    /// What a body is sealed as; unused kinds are for the tests that seal for themselves.
-    pub fn seal_as(&mut self, room: RoomId, label: KeyVersion, secret: KeyVersion, item: &Item) -> Envelope {
-        let public = self.secret(room, secret).public();
-        let Event::Message { message, .. } = item.event else { panic!("a message") };
-        let mut sealer = Sealer::new(&plan::site(), room, label, &public, &mut self.rng).expect("a key");
-        let claim = Claim { room, version: label, kind: BodyKind::Message, sender: &item.account, message, edit: 0 };
-        sealer.seal(&claim, br#"{"text":"for the wrong ones"}"#).expect("fresh")
     }
 }
