@@ -1,6 +1,6 @@
 //! What clients do: each step one act, drawn from the tape. 0 is to do nothing.
 
-use chamberlain_core::id::{KeyVersion, MessageId, Revision, RoomId};
+use chamberlain_core::id::{KeyVersion, MessageId, RequestId, Revision, RoomId};
 use chamberlain_core::keys::{Blob, BodyKind, Claim, Sealer};
 use chamberlain_core::log::{Digest, Head, Position};
 use chamberlain_core::room::{Command, Content, History, MessageContent, Role, Submit};
@@ -380,14 +380,14 @@ impl House {
             Act::Rooms => return self.inquire(client, Query::Rooms),
             Act::Retry => return self.ask_again(client, usize::MAX),
             Act::Repeat(which) => {
-                let Some((id, command)) = pick(&self.clients[client].done, which).cloned() else { return };
+                let Some((id, command)) = self.settled(client, which) else { return };
                 self.probe("answered request asked again");
                 let frame = ClientFrame::Command { id, command };
                 self.clients[client].unanswered.insert(id, frame.clone());
                 return self.send(link, frame);
             }
             Act::Reuse(which, room) => {
-                let Some((id, _)) = pick(&self.clients[client].done, which).cloned() else { return };
+                let Some((id, _)) = self.settled(client, which) else { return };
                 self.probe("request id reused for something else");
                 let frame = ClientFrame::Command { id, command: Command::Rename { room, name: "Cellar".into() } };
                 self.clients[client].unanswered.insert(id, frame.clone());
@@ -424,6 +424,12 @@ impl House {
             Some(late) => self.seal(client, room, late, message, 0, &text)?,
         };
         Some(Command::Submit(Submit { room, message, content }))
+    }
+
+    /// One of the requests that were carried out, and that nothing is asked under now.
+    fn settled(&self, client: usize, which: u64) -> Option<(RequestId, Command)> {
+        let found = &self.clients[client];
+        pick(&found.done, which).filter(|(id, _)| !found.unanswered.contains_key(id)).cloned()
     }
 
     fn edit(&mut self, client: usize, room: RoomId, revision: Revision, edit: u32) -> Command {

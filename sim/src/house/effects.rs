@@ -126,10 +126,17 @@ impl House {
                 house.plan_effects(node, room, cursor, &records);
                 return house.next_effect(node, room);
             }
-            // Who joins is told what the room is: it is folded first.
+            // Who joins is told what the room is: it is folded first, and at least as far as that.
+            let last = records.last().map_or(cursor, Record::last);
             house.room(node, room, move |house, loaded| {
                 if loaded.is_err() {
                     return house.effects_again(node, room);
+                }
+                if house.room_at(node, room).is_some_and(|room| room.hub.state().head().revision < last) {
+                    return house.catch_up(node, room, move |house, read| match read {
+                        true => house.carry_out_effects(node, room),
+                        false => house.effects_again(node, room),
+                    });
                 }
                 house.plan_effects(node, room, cursor, &records);
                 house.next_effect(node, room);

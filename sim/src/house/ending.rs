@@ -79,7 +79,7 @@ impl House {
         rests = rests && self.until(self.now + 100_000);
         self.note(Seen::Quiet);
         rests = rests && self.until(self.now + lull);
-        self.heal();
+        rests = rests && self.heal();
         for client in 0..self.clients.len() {
             self.cue_in(client, 1_000 + client as u64, Cue::Settle);
         }
@@ -133,7 +133,21 @@ impl House {
         self.story.seen.len() - self.story.seen.iter().rev().take_while(|(_, seen)| idle(seen)).count()
     }
 
+    /// Whether somebody still waits for something.
     fn is_busy(&self) -> bool {
+        let waits = |client: &Client| !client.shut_out && !self.is_content(client);
+        self.clients.iter().any(waits) || self.nodes_are_busy()
+    }
+
+    /// Whether a client has all that it asked for, over a connection that carries.
+    fn is_content(&self, client: &Client) -> bool {
+        let carries =
+            client.link.and_then(|link| self.links.get(&link)).is_some_and(|link| !link.dead && link.is_served());
+        let asks = !client.unanswered.is_empty() || client.rooms.values().any(|seat| seat.asked);
+        carries && client.welcomed && !asks
+    }
+
+    fn nodes_are_busy(&self) -> bool {
         (0..self.nodes.len()).any(|node| {
             let found = &self.nodes[node];
             !found.up || found.draining || self.backlog(node) > 0 || !found.effects.is_idle()

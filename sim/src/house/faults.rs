@@ -132,11 +132,12 @@ impl House {
                 self.fault(format!("node {node} is drained"));
                 self.drain(node);
                 let window = u64::from(self.limits().drain_ms) * 2_000 + 1_000_000;
-                self.later(window + long, move |house| house.start(node));
+                self.later(window + long, move |house| house.revive(node));
             }
             Kind::Pause => {
                 self.fault(format!("node {node} stands still"));
-                self.nodes[node].paused_until = self.now + long;
+                let until = &mut self.nodes[node].paused_until;
+                *until = (*until).max(self.now + long);
             }
             Kind::StoreCut => {
                 self.fault(format!("node {node} does not reach the stores"));
@@ -206,7 +207,7 @@ impl House {
     /// A client reads nothing until then.
     pub(super) fn stall(&mut self, client: usize, until: u64) {
         if let Some(link) = self.clients[client].link.and_then(|link| self.links.get_mut(&link)) {
-            link.stalled_until = until;
+            link.stalled_until = link.stalled_until.max(until);
         }
     }
 
@@ -238,26 +239,31 @@ impl House {
         self.note(Seen::Fault { what });
     }
 
-    /// Faults stop, and everything is as it should be from here on.
-    pub(super) fn heal(&mut self) {
+    /// Nothing more goes wrong from here on; what stands still is let move on, and `Healed` is when the last of it does.
+    pub(super) fn heal(&mut self) -> bool {
         self.healed = true;
         let faults = std::mem::take(&mut self.knobs.faults);
         self.knobs.faults = Rates { store_slow_us: faults.store_slow_us.min(1_000), ..Rates::default() };
+        let stalls = self.links.values().map(|link| link.stalled_until);
+        let still = stalls.chain(self.nodes.iter().map(|node| node.paused_until)).max().unwrap_or(0);
+        let rests = self.until(still.max(self.now));
         for node in 0..self.nodes.len() {
             self.nodes[node].store_cut = false;
             self.nodes[node].trap = None;
-            self.nodes[node].paused_until = 0;
             self.join_bus(node);
             self.reach_clients(node);
-            // What is being drained is let finish, and begins again.
-            let draining = self.nodes[node].draining;
-            let window = u64::from(self.limits().drain_ms) * 2_000 + 1_000_000;
-            self.later(if draining { window } else { 0 }, move |house| house.start(node));
+            self.revive(node);
             self.resume_in(node, 1_000, move |house| house.resynchronize(node));
         }
-        for link in self.links.values_mut() {
-            link.stalled_until = 0;
-        }
         self.note(Seen::Healed);
+        rests
+    }
+
+    /// The node is there again, as soon as it has gone.
+    fn revive(&mut self, node: usize) {
+        if self.nodes[node].draining {
+            return self.later(100_000, move |house| house.revive(node));
+        }
+        self.start(node);
     }
 }

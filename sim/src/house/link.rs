@@ -157,11 +157,6 @@ impl House {
         if !link.served || link.dead || self.nodes[node].clients_cut || self.nodes[node].life != link.life {
             return;
         }
-        if self.nodes[node].paused_until > self.now {
-            let at = self.nodes[node].paused_until;
-            link.up_at = link.up_at.max(at);
-            return self.schedule(at, Event::Up { link: id, piece });
-        }
         if self.story.detailed
             && let Piece::Frame(bytes) = &piece
             && let Ok(frame) = codec.decode_client(bytes)
@@ -227,10 +222,6 @@ impl House {
         if link.dead || !link.held || self.nodes[link.node].clients_cut {
             // Bytes that nobody reads: the window stays as it is.
             return;
-        }
-        if link.stalled_until > now {
-            let at = link.stalled_until;
-            return self.schedule(at, Event::Down { link: id, bytes, pieces });
         }
         link.unread -= bytes;
         let (client, codec, node, latency) = (link.client, link.codec, link.node, link.latency);

@@ -166,10 +166,8 @@ impl House {
                 return false;
             }
             self.now = due.at;
-            if let Some(node) = due.event.of_node()
-                && self.nodes[node].paused_until > self.now
-            {
-                let at = self.nodes[node].paused_until;
+            // Under its old number: what stands still keeps its order.
+            if let Some(at) = self.stands_still(&due.event) {
                 self.queue.push(Due { at, ..due });
                 continue;
             }
@@ -178,6 +176,16 @@ impl House {
         }
         self.now = self.now.max(end);
         true
+    }
+
+    /// Until when nothing happens where this would.
+    fn stands_still(&self, event: &Event) -> Option<u64> {
+        let until = match event {
+            Event::Down { link, .. } => self.links.get(link)?.stalled_until,
+            Event::Up { link, .. } => self.nodes[self.links.get(link)?.node].paused_until,
+            event => self.nodes[event.of_node()?].paused_until,
+        };
+        Some(until).filter(|until| *until > self.now)
     }
 
     fn happen(&mut self, event: Event) {

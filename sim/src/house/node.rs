@@ -249,7 +249,8 @@ impl House {
     pub(super) fn room_tick(&mut self, node: usize, id: RoomId, born: u64) {
         let now = self.now;
         let Some(room) = self.nodes[node].rooms.get_mut(&id).and_then(Cell::ready_mut) else { return };
-        if room.born != born || room.tick != Some(now) {
+        // A node that stood still is late.
+        if room.born != born || room.tick.is_none_or(|tick| tick > now) {
             return;
         }
         room.tick = None;

@@ -215,7 +215,7 @@ impl House {
     pub(super) fn socket_tick(&mut self, node: usize, link: LinkId) {
         let now = self.now;
         let Some(session) = self.nodes[node].sessions.get_mut(&link) else { return };
-        if session.tick != Some(now) {
+        if session.tick.is_none_or(|tick| tick > now) {
             return;
         }
         session.tick = None;
