@@ -10,6 +10,7 @@ mod mutants;
 mod races;
 mod report;
 mod scratch;
+mod system;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Command {
     Races(races::Args),
     /// Makes the copies of madsim and tokio that the system level is built on, below target/.
     Derive,
+    /// Runs the tests of the system level; the root workspace's own tests do so, too.
+    TestSystem,
 }
 
 /// What is handed on.
@@ -83,6 +86,7 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
         Command::Mutants(args) => return mutants::main(workspace, args),
         Command::Races(args) => return races::main(workspace, args),
         Command::Derive => return derive::main(workspace),
+        Command::TestSystem => return system::test(workspace),
     };
     let (levels, rest) = levels(&rest.rest)?;
     for level in levels {
@@ -109,7 +113,7 @@ fn program(workspace: &Workspace, level: Level) -> Result<PathBuf> {
             let name = format!("chamberlain-sim{}", std::env::consts::EXE_SUFFIX);
             Ok(workspace.target.join("release").join(name))
         }
-        Level::System => bail!("there is no simulator of the system level in this tree"),
+        Level::System => system::program(workspace),
     }
 }
 
