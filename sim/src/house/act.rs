@@ -128,7 +128,7 @@ pub enum Act {
     /// Asks again what was answered.
     Repeat(u64),
     /// Asks for something else under a request id that was used.
-    Reuse(u64, RoomId),
+    Reuse(u64),
     /// Ends the connection, and comes back.
     Reconnect,
     /// Says several things at once.
@@ -249,6 +249,7 @@ impl House {
             "watch" => return Some(Act::Watch(!dice.one_in(4))),
             "retry" => return Some(Act::Retry),
             "repeat" => return Some(Act::Repeat(dice.below(1 << 16))),
+            "reuse" => return Some(Act::Reuse(dice.below(1 << 16))),
             "reconnect" => return Some(Act::Reconnect),
             "disable" => return Some(Act::Disable(dice.below(7) as u8)).filter(|_| found.account == plan::account(5)),
             _ => {}
@@ -295,7 +296,6 @@ impl House {
                 1 => Act::Members(room),
                 _ => Act::Rooms,
             },
-            "reuse" => Act::Reuse(dice.below(1 << 16), room),
             _ => Act::Burst(room, 3 + dice.below(20)),
         })
     }
@@ -386,8 +386,10 @@ impl House {
                 self.clients[client].unanswered.insert(id, frame.clone());
                 return self.send(link, frame);
             }
-            Act::Reuse(which, room) => {
-                let Some((id, _)) = self.settled(client, which) else { return };
+            Act::Reuse(which) => {
+                // In the same room: another room knows nothing of it.
+                let Some((id, former)) = self.settled(client, which) else { return };
+                let Some(room) = former.room() else { return };
                 self.probe("request id reused for something else");
                 let frame = ClientFrame::Command { id, command: Command::Rename { room, name: "Cellar".into() } };
                 self.clients[client].unanswered.insert(id, frame.clone());

@@ -97,13 +97,13 @@ impl House {
     fn moved(&mut self, node: usize, log: &LogId, revision: Revision) {
         match log {
             LogId::Room(id) => {
-                let behind = self.room_at(node, *id).is_some_and(|room| room.hub.state().head().revision < revision);
-                if behind {
-                    self.probe("follower caught up");
-                    self.catch_up(node, *id, |_, _| {});
+                // One that is being loaded may have been read already: it is looked at when it is there.
+                let id = *id;
+                if self.nodes[node].rooms.contains_key(&id) {
+                    self.room(node, id, move |house, _| house.moved_to(node, id, revision));
                 }
-                if self.owner(node, *id) == node {
-                    self.push_effects(node, *id);
+                if self.owner(node, id) == node {
+                    self.push_effects(node, id);
                 }
             }
             LogId::Account(account) => {
@@ -112,6 +112,13 @@ impl House {
                     self.refresh(node, account.clone(), Box::new(|_, _| {}));
                 }
             }
+        }
+    }
+
+    fn moved_to(&mut self, node: usize, id: RoomId, revision: Revision) {
+        if self.room_at(node, id).is_some_and(|room| room.hub.state().head().revision < revision) {
+            self.probe("follower caught up");
+            self.catch_up(node, id, |_, _| {});
         }
     }
 
