@@ -35,6 +35,8 @@ pub(crate) struct Mutant {
     /// Invariants, one of which at least is expected to break.
     pub(crate) breaks: Vec<String>,
     pub(crate) level: Level,
+    /// The scenario that it is looked for in; the first one, without it.
+    pub(crate) scenario: Option<String>,
     /// What the edits do, and what is seen of it.
     pub(crate) what: String,
     /// Where nothing can be edited: why, and the scenario that provokes the failure all the same.
@@ -139,6 +141,7 @@ fn mutant(table: &Table) -> Result<Mutant> {
         race: word(table, "race").with_context(of)?,
         breaks: words(table, "breaks").with_context(of)?,
         what: word(table, "what").with_context(of)?,
+        scenario: maybe(table, "scenario"),
         impossible: maybe(table, "impossible"),
         edits: edits.collect::<Result<_>>().with_context(of)?,
         level,
@@ -256,6 +259,7 @@ mod tests {
             race: "S-01".into(),
             breaks: Vec::new(),
             level: Level::Model,
+            scenario: None,
             what: String::new(),
             impossible: None,
             edits: vec![edit],

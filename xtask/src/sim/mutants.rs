@@ -4,7 +4,7 @@
 //! objects. The tree as it is runs first, over the same seeds: an objection to a mutant counts only where there is none to the
 //! tree. A mutant that survives is a hole in the simulator, or no failure; it is named, and the command fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -149,15 +149,17 @@ fn hunt(workspace: &Workspace, args: &Args, mutants: &[Mutant]) -> Result<Report
     std::fs::create_dir_all(&hunt.folder)?;
     let scratch = Scratch::make(workspace, &hunt.folder)?;
     let mut report = Report::continued(&report_file(workspace), &scratch.tree);
-    let levels: Vec<Level> = SEEDS.iter().map(|(level, _)| *level).collect();
+    let to_find: Vec<&Mutant> = mutants.iter().filter(|mutant| !mutant.edits.is_empty()).collect();
+    let levels: BTreeSet<Level> = to_find.iter().map(|mutant| mutant.level).collect();
     for level in levels {
-        let of_level: Vec<&Mutant> =
-            mutants.iter().filter(|mutant| mutant.level == level && !mutant.edits.is_empty()).collect();
-        if of_level.is_empty() {
-            continue;
+        if level == Level::System {
+            scratch.borrow_derived(workspace)?;
         }
+        let of_level: Vec<&&Mutant> = to_find.iter().filter(|mutant| mutant.level == level).collect();
         if !args.no_baseline {
-            hunt.baseline(&scratch, level)?;
+            let program = scratch.build(level)?;
+            let scenarios: BTreeSet<Option<&str>> = of_level.iter().map(|mutant| mutant.scenario.as_deref()).collect();
+            scenarios.into_iter().try_for_each(|scenario| hunt.baseline(&program, level, scenario))?;
         }
         for (nth, mutant) in of_level.iter().enumerate() {
             println!("[{}/{}] {} {}", nth + 1, of_level.len(), mutant.race, mutant.id);
@@ -185,10 +187,10 @@ impl Hunt<'_> {
     }
 
     /// The tree as it is: nothing may be objected to.
-    fn baseline(&self, scratch: &Scratch, level: Level) -> Result<()> {
-        println!("the tree as it is, {} level, {} seeds", level.name(), self.seeds(level));
-        let program = scratch.build(level)?;
-        match self.search(&program, level)? {
+    fn baseline(&self, program: &Path, level: Level, scenario: Option<&str>) -> Result<()> {
+        let named = scenario.map(|name| format!(", scenario {name}")).unwrap_or_default();
+        println!("the tree as it is, {} level{named}, {} seeds", level.name(), self.seeds(level));
+        match self.search(program, level, scenario)? {
             None => bail!("the tree as it is did not end within {}", time(self.args.budget)),
             Some(Search { found: Some(found), .. }) => bail!(
                 "there is an objection to the tree as it is, so none to a mutant would mean anything: seed {}, {}: {}",
@@ -209,7 +211,7 @@ impl Hunt<'_> {
             Ok(program) => program,
             Err(error) => return Ok(Row::of(mutant, Outcome::Broken(format!("{error:#}")))),
         };
-        let Some(search) = self.search(&program, mutant.level)? else {
+        let Some(search) = self.search(&program, mutant.level, mutant.scenario.as_deref())? else {
             return Ok(Row::of(mutant, Outcome::Endless(self.args.budget.as_secs_f64())));
         };
         let Some(found) = search.found else {
@@ -234,9 +236,12 @@ impl Hunt<'_> {
     }
 
     /// Runs seeds until something is objected to; `None` when it takes too long.
-    fn search(&self, program: &Path, level: Level) -> Result<Option<Search>> {
+    fn search(&self, program: &Path, level: Level, scenario: Option<&str>) -> Result<Option<Search>> {
         let mut command = Command::new(program);
         command.current_dir(&self.folder).args(["run", "--json", "--seeds", &self.seeds(level).to_string()]);
+        if let Some(scenario) = scenario {
+            command.args(["--scenario", scenario]);
+        }
         if let Some(jobs) = self.args.jobs {
             command.args(["--jobs", &jobs.to_string()]);
         }

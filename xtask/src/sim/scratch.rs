@@ -1,8 +1,8 @@
 //! A copy of the tree in which mutants are planted, and the simulators that are built of it.
 //!
 //! The copy and what is built of it stay below `target/sim/mutants/`, so that from one mutant to the next only what changed is
-//! compiled again. The build is a release build without link-time optimization, and without debug assertions: what objects to a
-//! mutant is an oracle that watches from outside, not the mutated machine itself.
+//! compiled again. The builds are quick ones (no link-time optimization), and without debug assertions: what objects to a mutant
+//! is an oracle that watches from outside, not the mutated machine itself.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,10 @@ const FOLDERS: &[&str] = &[
     "xtask",
 ];
 
-/// How the simulators are built for mutants, beside `--release`.
+/// How the simulators are built for mutants: the model level in release, the system level as it always is.
 const PROFILE: &[(&str, &str)] = &[
+    ("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"),
+    ("CARGO_PROFILE_DEV_DEBUG", "false"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "true"),
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "64"),
@@ -69,17 +71,13 @@ impl Scratch {
         }
         remove_others(&root, &wanted)?;
         let scratch = Self { build: folder.join("build"), tree: format!("{:016x}", hash.0), root };
-        scratch.borrow_derived(workspace)?;
         Ok(scratch)
     }
 
     /// The derived crates of the system level are looked for below `target` of the tree.
-    fn borrow_derived(&self, workspace: &Workspace) -> Result<()> {
+    pub(crate) fn borrow_derived(&self, workspace: &Workspace) -> Result<()> {
         let (from, to) = (workspace.root.join("target/sim-derived"), self.root.join("target/sim-derived"));
-        if !from.is_dir() || to.exists() {
-            return Ok(());
-        }
-        std::fs::create_dir_all(to.parent().context("it lies in a folder")?)?;
+        super::derive::derive(workspace)?;
         copy(&from, &to)
     }
 
@@ -103,27 +101,28 @@ impl Scratch {
 
     /// Builds the simulator of a level, and gives its program.
     pub(crate) fn build(&self, level: Level) -> Result<PathBuf> {
-        let (manifest, package, program, folder) = match level {
-            Level::Model => ("Cargo.toml", "chamberlain-sim", "chamberlain-sim", "model"),
-            Level::System => ("sim/system/Cargo.toml", "chamberlain-sim-system", "chamberlain-sim-system", "system"),
+        let (at, package, profile, made) = match level {
+            Level::Model => (self.root.clone(), "chamberlain-sim", "release", "release"),
+            Level::System => (self.root.join("sim/system"), "chamberlain-sim-system", "dev", "debug"),
         };
-        let target = self.build.join(folder);
+        let target = self.build.join(level.name());
         let mut command = Command::new(cargo());
-        command.current_dir(&self.root).args([
-            "build",
-            "--release",
-            "--locked",
-            "--quiet",
-            "--manifest-path",
-            manifest,
-        ]);
-        command.args(["--package", package, "--bin", program, "--target-dir"]).arg(&target);
+        command.current_dir(at).args(["build", "--locked", "--quiet", "--profile", profile]);
+        command.args(["--package", package, "--bin", package, "--target-dir"]).arg(&target);
+        // What cargo and its callers set for the outer build does not reach this one.
+        let outer = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO") && name != "CARGO_HOME"
+        });
+        for name in outer {
+            command.env_remove(name);
+        }
         command.envs(PROFILE.iter().copied());
         let output = command.stdin(Stdio::null()).output().context("starting cargo")?;
         if !output.status.success() {
             bail!("it does not build:\n{}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        Ok(target.join("release").join(format!("{program}{}", std::env::consts::EXE_SUFFIX)))
+        Ok(target.join(made).join(format!("{package}{}", std::env::consts::EXE_SUFFIX)))
     }
 }
 
