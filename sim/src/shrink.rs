@@ -2,7 +2,7 @@
 //!
 //! Since a decision has a label of its own ([`crate::tape`]), deleting it makes that one choice the quiet one and shifts no
 //! other. Tries whole ends, roles, kinds and actors, then halves of what is left in the order of its drawing down to single
-//! decisions, then smaller values, and all that again until nothing helps. Whether a run fails, and when to give up, is the
+//! decisions, and that again until nothing more can go; then smaller values. Whether a run fails, and when to give up, is the
 //! caller's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,13 +46,18 @@ pub fn shrink(
 ) -> Shrunk {
     let mut search = Search { best: decisions, fails, goes_on, tried: BTreeSet::new(), runs: 0, ended: false };
     loop {
-        let before = search.best.clone();
+        let before = search.best.len();
         search.ends();
         search.groups("all of a role", |place| (place.0.clone(), 0, String::new(), 0));
         search.groups("all of a kind", |place| (place.0.clone(), 0, place.2.clone(), 0));
         search.groups("all of an actor", |place| (place.0.clone(), place.1, String::new(), 0));
         search.groups("a kind of one actor", |place| (place.0.clone(), place.1, place.2.clone(), 0));
         search.halves();
+        if search.best.len() < before && !search.ended {
+            continue;
+        }
+        // Nothing more can be taken away; what a smaller value changes may let more go.
+        let before = search.best.clone();
         search.values();
         if search.ended || search.best == before {
             break;
@@ -148,13 +153,17 @@ where
         let places: Vec<Place> = self.best.iter().map(|(place, _)| place.clone()).collect();
         for place in places {
             let Some(value) = self.value(&place) else { continue };
-            if value > 1 && !self.lowers(&place, 1) {
-                // Between a value that did not do and one that does.
-                let (mut low, mut high) = (1, value);
-                while high - low > 1 && !self.ended {
-                    let middle = low + (high - low) / 2;
-                    if self.lowers(&place, middle) { high = middle } else { low = middle }
-                }
+            if value <= 1 || self.lowers(&place, 1) {
+                continue;
+            }
+            // Between a value that did not do and one that does. Of a large one only the magnitude is looked for: it was
+            // drawn from so many that it tells a reader nothing.
+            let (mut low, mut high) = (1, value);
+            while high - low > (high >> 16) + 1 && !self.ended {
+                let middle =
+                    if high / 4 > low { ((high as f64) * (low as f64)).sqrt() as u64 } else { low + (high - low) / 2 };
+                let middle = middle.clamp(low + 1, high - 1);
+                if self.lowers(&place, middle) { high = middle } else { low = middle }
             }
         }
     }

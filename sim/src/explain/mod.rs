@@ -39,3 +39,9 @@ pub fn steps(story: &Story, objections: &[Objection]) -> String {
     let picture = picture::draw(story, &names, objections);
     page::text(&picture)
 }
+
+/// Words about a story, with names for the ids of its rooms, requests and messages.
+pub fn named(story: &Story, words: &[&str]) -> Vec<String> {
+    let names = names::Names::of(story);
+    words.iter().map(|words| names.within(words)).collect()
+}

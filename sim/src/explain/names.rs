@@ -39,11 +39,15 @@ impl Names {
     pub(super) fn of(story: &Story) -> Self {
         let mut names = Self::default();
         let mut asked: BTreeMap<AccountId, usize> = BTreeMap::new();
+        let mut connected: BTreeMap<ClientId, u32> = BTreeMap::new();
         for (_, seen) in &story.seen {
             match seen {
                 Seen::Connected { link, client, account, node, .. } => {
-                    let nth = names.links.values().filter(|other| other.client == *client).count() as u32 + 1;
-                    names.links.insert(*link, Link { client: *client, node: *node, account: account.clone(), nth });
+                    let nth = connected.entry(*client).or_insert(0);
+                    *nth += 1;
+                    names
+                        .links
+                        .insert(*link, Link { client: *client, node: *node, account: account.clone(), nth: *nth });
                     names.meet(*client, account);
                 }
                 Seen::Sent { link, frame } => {
@@ -103,16 +107,39 @@ impl Names {
 
     /// The same words with names for the ids in them.
     pub(super) fn within(&self, words: &str) -> String {
-        let mut words = words.to_owned();
-        let rooms = self.rooms.iter().map(|(id, name)| (id.as_str(), name));
-        let requests = self.requests.iter().map(|(id, name)| (id.as_str(), name));
-        let messages = self.messages.iter().map(|(id, name)| (id.as_str(), name));
-        for (id, name) in rooms.chain(requests).chain(messages) {
-            if words.contains(id) {
-                words = words.replace(&format!("room/{id}"), name).replace(id, name);
+        let mut named = String::with_capacity(words.len());
+        let mut rest = words;
+        while !rest.is_empty() {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            match self.of_id(word) {
+                Some(name) => {
+                    // A log is called by its room.
+                    let bare = named.strip_suffix("room/").map_or(named.len(), str::len);
+                    named.truncate(bare);
+                    named.push_str(name);
+                }
+                None => named.push_str(word),
             }
+            let mut between = after.char_indices();
+            let _ = between.next();
+            let next = between.next().map_or(after.len(), |(at, _)| at);
+            named.push_str(&after[..next]);
+            rest = &after[next..];
         }
-        words
+        named
+    }
+
+    /// The name of what has this id, if it is one that the story knows.
+    fn of_id(&self, word: &str) -> Option<&String> {
+        match word.len() {
+            17 | 20 => {
+                let room = word.parse().ok().and_then(|id| self.rooms.get(&id));
+                room.or_else(|| word.parse().ok().and_then(|id| self.messages.get(&id)))
+            }
+            36 => word.parse().ok().and_then(|id| self.requests.get(&id)),
+            _ => None,
+        }
     }
 
     fn meet(&mut self, client: ClientId, account: &AccountId) {

@@ -178,13 +178,14 @@
 
   // --- who holds what ---
 
+  const holdings = data.lanes.map((_, at) => data.states.filter((state) => state[1] === at));
   function held(at, step) {
-    let found = null;
-    for (const state of data.states) {
-      if (state[0] > step) break;
-      if (state[1] === at) found = state;
+    let [low, high] = [0, holdings[at].length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (holdings[at][middle][0] <= step) low = middle + 1; else high = middle;
     }
-    return found;
+    return low ? holdings[at][low - 1] : null;
   }
   function there(at, step) {
     const spans = data.spans.filter((span) => span[0] === at);

@@ -209,12 +209,25 @@ fn data(picture: &Picture, skipped: usize) -> String {
             .map(|column| DrawnLane { name: &column.name, kind: kind_of(column.lane), what: column.what })
             .collect(),
         steps: steps.collect(),
-        states: picture.states.iter().map(|state| (shown(state.step), state.lane, state.what.as_str())).collect(),
+        states: states(picture, skipped),
         spans: picture.spans.iter().map(|span| (span.lane, shown(span.from), span.to.map(shown))).collect(),
         moment: picture.steps.iter().position(|step| !step.broken.is_empty()).map(shown),
     };
     // A `<` in a text must not end the script that it stands in.
     serde_json::to_string(&drawn).expect("numbers and texts").replace('<', "\\u003c")
+}
+
+/// Who holds what, from which shown step on: of what was held before them the last.
+fn states(picture: &Picture, skipped: usize) -> Vec<(usize, usize, &str)> {
+    let earlier = picture.states.partition_point(|state| state.step < skipped);
+    let mut held = std::collections::BTreeMap::new();
+    for state in &picture.states[..earlier] {
+        held.insert(state.lane, state.what.as_str());
+    }
+    let before = held.into_iter().map(|(lane, what)| (0, lane, what));
+    before
+        .chain(picture.states[earlier..].iter().map(|state| (state.step - skipped, state.lane, state.what.as_str())))
+        .collect()
 }
 
 /// The steps without a picture.

@@ -121,6 +121,7 @@ pub(super) fn draw(story: &Story, names: &Names, objections: &[Objection]) -> Pi
         picture: Picture { columns: columns(story, names), ..Picture::default() },
         partners: Partners::of(story, names),
         step_of: Vec::with_capacity(story.seen.len()),
+        open: BTreeMap::new(),
     };
     for (index, (at, seen)) in story.seen.iter().enumerate() {
         let about = objections.iter().any(|objection| objection.at == Some(index));
@@ -265,6 +266,8 @@ struct Drawing<'a> {
     partners: Partners,
     /// The step that was the last when something was seen.
     step_of: Vec<usize>,
+    /// Where in the spans those are that have not ended, by lane.
+    open: BTreeMap<usize, usize>,
 }
 
 impl Drawing<'_> {
@@ -411,16 +414,17 @@ impl Drawing<'_> {
 
     fn begin(&mut self, lane: Option<usize>) {
         let Some(lane) = lane else { return };
-        if !self.picture.spans.iter().any(|span| span.lane == lane && span.to.is_none()) {
-            self.picture.spans.push(Span { lane, from: self.picture.steps.len() - 1, to: None });
+        let (from, next) = (self.picture.steps.len() - 1, self.picture.spans.len());
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.open.entry(lane) {
+            entry.insert(next);
+            self.picture.spans.push(Span { lane, from, to: None });
         }
     }
 
     fn end(&mut self, lane: Option<usize>) {
-        let last = self.picture.steps.len() - 1;
-        let open = self.picture.spans.iter_mut().rev().find(|span| Some(span.lane) == lane && span.to.is_none());
-        if let Some(span) = open {
-            span.to = Some(last);
+        let open = lane.and_then(|lane| self.open.remove(&lane));
+        if let Some(span) = open.and_then(|at| self.picture.spans.get_mut(at)) {
+            span.to = Some(self.picture.steps.len() - 1);
         }
     }
 
