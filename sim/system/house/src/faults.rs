@@ -107,7 +107,7 @@ async fn happen(house: &Arc<House>, fault: Fault, hosts: &[u64]) {
 async fn power(house: &Arc<House>) {
     let witness = &house.witness;
     let disk = house.server.disk();
-    if witness.chance(FAULTS, "in a call", 70) {
+    if witness.chance(FAULTS, "in_a_call", 70) {
         let crash_at = disk.calls() + 1 + witness.draw(FAULTS, "crash_at", 60);
         disk.set_faults(Faults { crash_at: Some(crash_at), ..Faults::default() });
         let until = now() + 3_000_000;

@@ -8,6 +8,7 @@ use chamberlain_core::id::AccountId;
 use chamberlain_sim::story::LinkId;
 use tokio::sync::watch;
 
+use crate::person::Person;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::witness::Witness;
@@ -21,6 +22,11 @@ pub enum Phase {
     Quiet,
     /// Clients leave.
     Over,
+}
+
+/// The account of a number.
+pub(crate) fn account(nth: u32) -> AccountId {
+    format!("a{nth}").parse().expect("a letter and digits are a name")
 }
 
 /// What everybody shares.
@@ -46,9 +52,8 @@ pub struct House {
 impl House {
     /// A house whose run begins.
     pub fn new(witness: Witness, plan: Plan, server: Arc<Server>) -> Arc<Self> {
-        let name = |nth: u32| format!("a{nth}").parse().expect("a name");
         Arc::new(Self {
-            accounts: (0..plan.accounts).map(name).collect(),
+            accounts: (0..plan.accounts).map(account).collect(),
             witness,
             plan,
             server,
@@ -58,6 +63,24 @@ impl House {
             caught_up: Mutex::default(),
             rooms: Mutex::default(),
         })
+    }
+
+    /// Something must be so; else the run is bad, in these words.
+    pub(crate) fn must(&self, is_so: bool, words: &str) {
+        if !is_so {
+            self.objects(format!("not so: {words}"));
+        }
+    }
+
+    /// The run is bad, in these words.
+    pub(crate) fn objects(&self, words: String) {
+        self.witness.remark(&words);
+        self.witness.with_story(|story| story.ending.unwell.push(words));
+    }
+
+    /// A person of a script, who must be let in.
+    pub(crate) async fn guest(self: &Arc<Self>, client: u32, name: &str) -> Person {
+        Person::come(self, client, name, None).await.unwrap_or_else(|| panic!("{name} is not let in"))
     }
 
     /// Where the run stands.

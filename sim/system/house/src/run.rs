@@ -68,7 +68,11 @@ pub fn run(mut tape: Tape, scenario: Option<Scenario>, watch: Watch) -> Report {
             }
             let house = set_up(&seen, plan, settings);
             match scenario {
-                Some(scenario) => (scenario.run)(house.clone()).await,
+                Some(scenario) => {
+                    house.server.start();
+                    house.server.until_up().await;
+                    (scenario.run)(house.clone()).await;
+                }
                 None => chaos(&house).await,
             }
             wind_up(&house).await;
@@ -111,7 +115,7 @@ fn set_up(witness: &Witness, plan: Plan, settings: chamberlain_net::node::Settin
     tokio::sim::begin(plan.machines, plan.link);
     let disk = Disk::new(witness.seed(WORLD, "disk"));
     let master = MasterKey::from_bytes(MASTER);
-    let server = Server::new(settings, master, disk, plan.trouble, witness.clone());
+    let server = Server::new(settings, master, (disk, plan.trouble), plan.accounts, witness.clone());
     House::new(witness.clone(), plan, server)
 }
 

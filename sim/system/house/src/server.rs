@@ -12,8 +12,10 @@ use chamberlain_core::site::MasterKey;
 use chamberlain_core::time::Timestamp;
 use chamberlain_net::auth::{AuthError, Authenticate, Identity};
 use chamberlain_net::gateway;
+use chamberlain_net::metrics::Metrics;
 use chamberlain_net::node::{Node, Retain, Settings};
 use chamberlain_net::server::{ServerConfig, bind};
+use chamberlain_sim::room_model::Person;
 use chamberlain_sim::story::{NodeId, Seen};
 use chamberlain_stores::embedded::{Embedded, Options};
 use chamberlain_stores::faulty::Disk;
@@ -40,6 +42,10 @@ pub struct Server {
     master: MasterKey,
     trouble: Trouble,
     witness: Witness,
+    /// Everybody whom the directory knows.
+    people: Vec<Account>,
+    /// The figures of this life.
+    metrics: Mutex<Option<Metrics>>,
     /// Tells the process of this life to stop in an orderly way.
     stop: Mutex<watch::Sender<bool>>,
     /// Whether it is up: true from listening until it stops.
@@ -47,8 +53,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// A machine that is off. `disk` is what it boots from.
-    pub fn new(settings: Settings, master: MasterKey, disk: Disk, trouble: Trouble, witness: Witness) -> Arc<Self> {
+    /// A machine that is off. `disk` is what it boots from; the directory will know `accounts` people by number, those of
+    /// scripts, a bot and an administrator.
+    pub fn new(
+        settings: Settings,
+        master: MasterKey,
+        (disk, trouble): (Disk, Trouble),
+        accounts: u32,
+        witness: Witness,
+    ) -> Arc<Self> {
+        let names = (0..accounts).map(|nth| crate::house::account(nth).as_str().to_owned());
+        let names = names.chain(["ada", "bob", "cay", "eve"].map(str::to_owned));
+        let mut people: Vec<Account> = names.map(|name| entry(&name, false, false)).collect();
+        people.extend([entry("bot", true, false), entry("root", false, true)]);
+        let known =
+            people.iter().map(|entry| Person { account: entry.account.clone(), bot: entry.bot, admin: entry.admin });
+        witness.with_story(|story| story.people = known.collect());
         let node = Handle::current().create_node().name("server").build();
         let host = node.id().to_string().parse().expect("madsim's nodes are numbers");
         Arc::new(Self {
@@ -59,6 +79,8 @@ impl Server {
             master,
             trouble,
             witness,
+            people,
+            metrics: Mutex::new(None),
             stop: Mutex::new(watch::channel(false).0),
             up: watch::channel(false).0,
         })
@@ -102,8 +124,8 @@ impl Server {
         catch_up(&store.stores(), &self.witness).await?;
         let stores = watched(store.stores(), self.disk.clone(), self.trouble, self.witness.clone());
         let node = Node::start(self.settings.clone(), stores);
-        let bots = [account("bot", true, false), account("root", false, true)];
-        node.put_accounts(&bots).await.map_err(|refused| refused.to_string())?;
+        node.put_accounts(&self.people).await.map_err(|refused| refused.to_string())?;
+        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.metrics().clone());
         let bound = bind(ServerConfig::new(self.address())).await.map_err(|why| why.to_string())?;
         self.witness.note(Seen::Started { node: NODE });
         self.up.send_replace(true);
@@ -113,8 +135,11 @@ impl Server {
         };
         bound.serve(node.clone(), Arc::new(AnyName), shutdown).await;
         store.close().await;
-        if !node.metrics().encode().contains("chamberlain_logs_quarantined_total 0") {
+        if self.metric("chamberlain_logs_quarantined_total") > 0 {
             self.witness.with_story(|story| story.ending.unwell.push("a log was quarantined".into()));
+        }
+        if self.metric("chamberlain_sockets_closed_total{code=\"4008\"}") > 0 {
+            self.witness.probe("closed as slow");
         }
         self.witness.note(Seen::Stopped { node: NODE, drained: true });
         self.up.send_replace(false);
@@ -124,6 +149,14 @@ impl Server {
     /// Whether the process serves.
     pub fn is_up(&self) -> bool {
         *self.up.borrow()
+    }
+
+    /// A figure of this life, as `/metrics` has it.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = metrics.map(|metrics| metrics.encode()).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     /// Waits until it serves.
@@ -246,7 +279,7 @@ async fn all_records(stores: &Stores, log: &LogId) -> Result<Vec<chamberlain_cor
     }
 }
 
-fn account(name: &str, bot: bool, admin: bool) -> Account {
+fn entry(name: &str, bot: bool, admin: bool) -> Account {
     Account {
         account: name.parse().expect("a name"),
         site: "here".parse().expect("a site"),

@@ -60,7 +60,7 @@ impl Client {
                 if let AccountChange::Joined { room, .. } = event {
                     self.house.tell_of(room);
                     let known = self.memory.rooms.entry(room).or_default();
-                    if known.opening.is_closed() && self.chance("open the new", 60) {
+                    if known.opening.is_closed() && self.chance("open_new", 60) {
                         self.open(line, room);
                     }
                 }

@@ -1,0 +1,118 @@
+//! Scripted runs, each with a name, for rows of RACES.md that want a certain order of things.
+//!
+//! A script panics where its own course is impossible, and objects where the server did what it must not; the oracles judge
+//! the story besides.
+
+mod keys;
+mod lag;
+mod lives;
+
+use std::sync::Arc;
+
+use chamberlain_core::limits::Limits;
+use futures_util::future::BoxFuture;
+use tokio::sim::{Link, Machines};
+
+use crate::house::House;
+use crate::plan::{Armed, Plan};
+use crate::stores::Trouble;
+
+/// A scripted run.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it shows.
+    pub what: &'static str,
+    /// What it is like.
+    pub plan: fn() -> Plan,
+    /// What happens.
+    pub run: fn(Arc<House>) -> BoxFuture<'static, ()>,
+}
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "invented-position",
+        what: "N-17: a position that nobody gave resets its opening and harms nobody",
+        plan: quiet,
+        run: |house| Box::pin(keys::invented_position(house)),
+    },
+    Scenario {
+        name: "offline-at-hand-out",
+        what: "K-18: who was away when a key was handed out gets it on return, and who was removed does not",
+        plan: quiet,
+        run: |house| Box::pin(keys::offline_at_hand_out(house)),
+    },
+    Scenario {
+        name: "lag-for-ever",
+        what: "N-19: a reader who always lags is not closed for it, and arrives",
+        plan: patient,
+        run: |house| Box::pin(lag::for_ever(house)),
+    },
+    Scenario {
+        name: "slow-and-back",
+        what: "S-10: who takes no byte is closed as slow, others are not slowed, and it resumes without a gap",
+        plan: narrow,
+        run: |house| Box::pin(lag::slow_and_back(house)),
+    },
+    Scenario {
+        name: "drain",
+        what: "N-08: a drain under load ends, answers are true, everybody is told when to return, and does",
+        plan: quiet,
+        run: |house| Box::pin(lives::drain(house)),
+    },
+    Scenario {
+        name: "power",
+        what: "N-04: what was answered before the power failed is there, once",
+        plan: quiet,
+        run: |house| Box::pin(lives::power(house)),
+    },
+    Scenario {
+        name: "clock-goes-back",
+        what: "N-13: the wall clock goes back and times in logs do not",
+        plan: quiet,
+        run: |house| Box::pin(lives::clock_goes_back(house)),
+    },
+    Scenario {
+        name: "silence",
+        what: "a client that vanished without a word is noticed, and its place is free again",
+        plan: lonely,
+        run: |house| Box::pin(lives::silence(house)),
+    },
+];
+
+/// Nothing goes wrong but what the script does.
+fn quiet() -> Plan {
+    Plan {
+        limits: Limits { submits_per_second: 10_000, submits_burst: 10_000, ..Limits::default() },
+        clients: 0,
+        accounts: 0,
+        seconds: 0,
+        pace: 1,
+        machines: Machines::default(),
+        link: Link::default(),
+        armed: Armed::default(),
+        trouble: Trouble::default(),
+    }
+}
+
+/// Small buffers, small frames, little patience with a reader who takes nothing.
+fn narrow() -> Plan {
+    let machines = Machines { send_buffer: 4 * 1024, receive_buffer: 4 * 1024, ..Machines::default() };
+    let limits = Limits { slow_ms: 5_000, tail_records: 4, batch_items: 8, ..quiet().limits };
+    Plan { machines, limits, ..quiet() }
+}
+
+/// The same, with more patience than a reader needs who takes a little all the time.
+fn patient() -> Plan {
+    let narrow = narrow();
+    Plan { limits: Limits { slow_ms: 15_000, ..narrow.limits.clone() }, ..narrow }
+}
+
+/// One connection an account.
+fn lonely() -> Plan {
+    let quiet = quiet();
+    let limits = Limits { sockets_per_account: 1, ping_ms: 2_000, dead_ms: 6_000, ..quiet.limits.clone() };
+    Plan { limits, ..quiet }
+}
