@@ -133,6 +133,42 @@ pub enum Act {
     Reconnect,
     /// Says several things at once.
     Burst(RoomId, u64),
+    /// Sends an envelope that is not what it says.
+    Lie {
+        /// Where.
+        room: RoomId,
+        /// In which way.
+        how: Lie,
+        /// Which of the envelopes that there are.
+        which: u64,
+    },
+    /// Says something under the name that somebody else gave a message.
+    Borrow {
+        /// Where.
+        room: RoomId,
+        /// Whose.
+        which: u64,
+    },
+    /// Makes a second owner; then all who are there leave at once, amid talk.
+    Exodus(RoomId),
+    /// All who are there add somebody at once, amid talk.
+    Crowd {
+        /// Where.
+        room: RoomId,
+        /// The first of those to be added.
+        first: u8,
+    },
+}
+
+/// How an envelope lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// It says the current version, and is sealed to the one before.
+    Relabelled,
+    /// It was somebody's message before, and is sent as another one.
+    Replayed,
+    /// A bit of it was changed.
+    Bent,
 }
 
 /// Where to begin when a room is opened.
@@ -153,7 +189,7 @@ pub enum How {
 }
 
 /// Acts by how often they are drawn, of all together. The first is to do nothing.
-const WEIGHTS: [(u64, &str); 26] = [
+const WEIGHTS: [(u64, &str); 30] = [
     (8, "nothing"),
     (4, "create"),
     (4, "dm"),
@@ -180,10 +216,17 @@ const WEIGHTS: [(u64, &str); 26] = [
     (1, "reuse"),
     (4, "reconnect"),
     (2, "burst"),
+    (4, "lie"),
+    (2, "borrow"),
+    (2, "exodus"),
+    (2, "crowd"),
 ];
 
 /// How long a client that is not connected waits before it looks again, in microseconds.
 const OFFLINE: u64 = 20_000;
+
+/// How long before all leave the second owner is made, in microseconds.
+const EXODUS: u64 = 400_000;
 
 /// Numbers taken out of one draw, so that every step draws the same.
 struct Dice(u64);
@@ -296,6 +339,13 @@ impl House {
                 1 => Act::Members(room),
                 _ => Act::Rooms,
             },
+            "lie" => {
+                let how = [Lie::Relabelled, Lie::Replayed, Lie::Bent][dice.below(3) as usize];
+                Act::Lie { room, how, which: dice.below(1 << 16) }
+            }
+            "borrow" => Act::Borrow { room, which: dice.below(1 << 16) },
+            "exodus" => Act::Exodus(room),
+            "crowd" => Act::Crowd { room, first: dice.below(7) as u8 },
             _ => Act::Burst(room, 3 + dice.below(20)),
         })
     }
@@ -396,6 +446,31 @@ impl House {
                 return self.send(link, frame);
             }
             Act::Reconnect => return self.ended(client, link, None),
+            Act::Lie { room, how, which } => match self.lie(client, room, how, which) {
+                Some(command) => command,
+                None => return,
+            },
+            Act::Borrow { room, which } => {
+                let found = &self.clients[client];
+                let seat = found.rooms.get(&room).map_or(&[][..], |seat| &seat.messages);
+                let others: Vec<MessageId> =
+                    seat.iter().filter(|message| message.3 != found.account).map(|message| message.2).collect();
+                let text = format!("{} says it too", found.account);
+                let Some(message) = pick(&others, which).copied() else { return };
+                self.probe("message under a name that another sender used");
+                Command::Submit(Submit { room, message, content: Content::Plain { text } })
+            }
+            Act::Exodus(room) => return self.exodus(client, room),
+            Act::Crowd { room, first } => {
+                self.act(client, Act::Burst(room, 2));
+                for (nth, one) in self.who_is_in(room).into_iter().enumerate() {
+                    let account = plan::account((first + nth as u8) % plan::NAMES.len() as u8);
+                    let (channels, history) = (Vec::new(), History::All);
+                    let add = Command::Add { room, accounts: vec![account], channels, bots: true, history };
+                    self.ask_for(one, add);
+                }
+                return;
+            }
             Act::Burst(room, count) => {
                 for _ in 0..count {
                     if let Some(command) = self.say(client, room, None, false) {
@@ -406,6 +481,72 @@ impl House {
             }
         };
         self.ask_for(client, command);
+    }
+
+    /// The clients that are connected and in the room, as far as they know.
+    fn who_is_in(&self, room: RoomId) -> Vec<usize> {
+        let there = |client: &usize| {
+            let found = &self.clients[*client];
+            found.is_on() && found.rooms.get(&room).is_some_and(|seat| !seat.gone)
+        };
+        (0..self.clients.len()).filter(there).collect()
+    }
+
+    fn exodus(&mut self, client: usize, room: RoomId) {
+        let own = self.clients[client].account.clone();
+        let twin = self.who_is_in(room).into_iter().find(|one| self.clients[*one].account != own);
+        let Some(twin) = twin else { return };
+        let account = self.clients[twin].account.clone();
+        self.ask_for(client, Command::SetRole { room, account, role: Role::Owner });
+        self.later(EXODUS, move |house| {
+            if house.healed || !house.clients[client].is_on() {
+                return;
+            }
+            house.probe("owners leave at once");
+            house.act(client, Act::Burst(room, 2));
+            for one in [client, twin] {
+                let account = house.clients[one].account.clone();
+                house.ask_for(one, Command::Remove { room, accounts: vec![account] });
+            }
+        });
+    }
+
+    /// An envelope that the server must not believe.
+    fn lie(&mut self, client: usize, room: RoomId, how: Lie, which: u64) -> Option<Command> {
+        let said = &mut self.clients[client].said;
+        *said += 1;
+        let message = message_id(client, *said);
+        let envelope = match how {
+            Lie::Relabelled => {
+                let publics = &self.clients[client].rooms.get(&room)?.publics;
+                let (version, _) = publics.last_key_value()?;
+                let (version, public) = (*version, *publics.iter().rev().nth(1)?.1);
+                let mut rng = ChaCha20Rng::from_seed(self.fresh());
+                let mut sealer = Sealer::new(&plan::site(), room, version, &public, &mut rng).ok()?;
+                let sender = &self.clients[client].account;
+                let claim = Claim { room, version, kind: BodyKind::Message, sender, message, edit: 0 };
+                sealer.seal(&claim, &MessageContent { text: "a lie".to_owned() }.to_bytes()).ok()?
+            }
+            Lie::Replayed | Lie::Bent => {
+                let all = self.clients.iter().flat_map(|client| &client.done);
+                let sealed = all.filter_map(|(_, command)| match command {
+                    Command::Submit(Submit { room: there, content: Content::Sealed(envelope), .. }) => {
+                        (*there == room).then_some(envelope)
+                    }
+                    _ => None,
+                });
+                let last: Vec<_> = sealed.collect();
+                let mut envelope = (*pick(&last, which)?).clone();
+                if how == Lie::Bent {
+                    let mut bytes = envelope.ciphertext.to_vec();
+                    *bytes.last_mut()? ^= 1;
+                    envelope.ciphertext = bytes.into();
+                }
+                envelope
+            }
+        };
+        self.probe("envelope that lies");
+        Some(Command::Submit(Submit { room, message, content: Content::Sealed(envelope) }))
     }
 
     /// A client says much at once, in the first of its rooms.

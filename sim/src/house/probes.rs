@@ -2,6 +2,9 @@
 
 /// Name, and what it means.
 pub const PROBES: &[(&str, &str)] = &[
+    ("envelope that lies", "a client sent an envelope that is not what it says"),
+    ("message under a name that another sender used", "two senders named their messages alike"),
+    ("owners leave at once", "two owners of a room asked to leave at the same moment"),
     ("conflict", "an append found another head, and was decided anew"),
     ("append unknown, had landed", "an append's answer was lost, and the record was there"),
     ("append unknown, had not landed", "an append's answer was lost, and the record was not there"),
