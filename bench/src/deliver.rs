@@ -69,7 +69,7 @@ impl Audience {
                 chain: Some(head.digest),
                 kinds: None,
                 opened: Bytes::from_static(b"opened"),
-                told: true,
+                told_until: Revision(u64::MAX),
             };
             socket.step(self.now, open, &mut self.view, &mut self.out);
             socket.step(self.now, Input::Written, &mut self.view, &mut self.out);

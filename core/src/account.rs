@@ -44,6 +44,14 @@ impl AccountChange {
             Self::Joined { room, at, .. } | Self::Left { room, at } => (*room, *at),
         }
     }
+
+    /// The first revision of the room for which an account that heard this was not told that it is in.
+    pub fn told_until(&self) -> Revision {
+        match self {
+            Self::Joined { .. } => Revision(u64::MAX),
+            Self::Left { at, .. } => *at,
+        }
+    }
 }
 
 /// The fold of an account's log.
@@ -94,9 +102,12 @@ impl AccountState {
         self.rooms.iter().filter(|(_, seen)| seen.joined.is_some()).map(|(room, _)| *room)
     }
 
-    /// The account revision that told of this room, while the account is in it.
-    pub fn told(&self, room: RoomId) -> Option<Revision> {
-        self.rooms.get(&room)?.joined
+    /// The first revision of this room for which the account was not told that it is in: zero before it heard of the room.
+    pub fn told_until(&self, room: RoomId) -> Revision {
+        self.rooms.get(&room).map_or(Revision::ZERO, |seen| match seen.joined {
+            Some(_) => Revision(u64::MAX),
+            None => seen.at,
+        })
     }
 }
 
@@ -139,14 +150,15 @@ mod tests {
         assert!(!state.is_news(&joined(1, 10)));
         assert!(fold(&mut state, [joined(1, 10), left(1, 20)]));
         assert_eq!(state.rooms().collect::<Vec<_>>(), [room(2)]);
-        assert_eq!((state.told(room(1)), state.told(room(2))), (None, Some(Revision(2))));
+        let until = [1, 2, 3].map(|n| state.told_until(room(n)).0);
+        assert_eq!(until, [20, u64::MAX, 0]);
     }
 
     #[test]
     fn who_returns_is_told_anew() {
         let mut state = AccountState::default();
         assert!(fold(&mut state, [joined(1, 2), left(1, 20), joined(1, 30)]));
-        assert_eq!(state.told(room(1)), Some(Revision(3)));
+        assert_eq!(state.told_until(room(1)), Revision(u64::MAX));
     }
 
     #[test]

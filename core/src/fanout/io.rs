@@ -33,9 +33,9 @@ pub enum Input {
         kinds: Option<KindSet>,
         /// The `opened` frame.
         opened: Bytes,
-        /// Whether the account knows of the room already: from the state it was welcomed with, or from an account event that
-        /// this socket was told of.
-        told: bool,
+        /// What the account heard of the room already, from the state it was welcomed with or from account events that this
+        /// socket was told of: it is told that it is in for revisions before this one.
+        told_until: Revision,
     },
     /// The client closed a room.
     Close {
@@ -110,12 +110,14 @@ pub enum Input {
         /// The last revision that the request recorded: the answer waits until this socket was sent it.
         follows: Option<(RoomId, Revision)>,
     },
-    /// Something happened to the account.
+    /// The account came into a room, or left it.
     AccountEvent {
         /// The `account` frame.
         frame: Bytes,
-        /// The room that it tells the account of.
-        told: Option<RoomId>,
+        /// The room.
+        room: RoomId,
+        /// As in [`Input::Open`], from now on.
+        told_until: Revision,
     },
     /// An event that the client watches.
     Watched {

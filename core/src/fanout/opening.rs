@@ -28,7 +28,7 @@ pub(super) enum Wait {
     Retry,
     /// The key of this version.
     Key(KeyVersion),
-    /// The account event that tells of the room (K4).
+    /// An account event that tells of the room (K4).
     Told,
 }
 
@@ -50,7 +50,8 @@ pub(super) struct Opening {
     pub(super) chain: Option<Digest>,
     pub(super) vouched: Option<Revision>,
     pub(super) kinds: Option<KindSet>,
-    pub(super) told: bool,
+    /// The account was told that it is in the room for revisions before this one.
+    pub(super) told_until: Revision,
     /// The version whose key was given last.
     pub(super) given: Option<KeyVersion>,
     /// The version whose key was refused last.

@@ -145,7 +145,8 @@ impl Socket {
     fn send(&mut self, room: RoomId, packed: Packed, write: &mut Write, out: &mut Vec<Effect>) {
         let Some(opening) = self.rooms.get_mut(&room) else { return };
         if let Some(version) = packed.needs.filter(|version| opening.given != Some(*version)) {
-            if !opening.told {
+            // What follows its leaving, it reads as a member again: the event that says so comes.
+            if packed.to >= opening.told_until {
                 opening.wait = Wait::Told;
                 self.drop_past(room);
                 return;

@@ -180,16 +180,16 @@ impl Socket {
             Input::Reply { request, frame, follows } => self.reply(request, frame, follows),
             Input::Control { frame } => self.control.push(frame),
             Input::Watched { frame } => self.watched.push(frame),
-            Input::AccountEvent { frame, told } => {
+            Input::AccountEvent { frame, room, told_until } => {
                 self.control.push(frame);
-                if let Some(opening) = told.and_then(|room| self.rooms.get_mut(&room)) {
-                    opening.told = true;
+                if let Some(opening) = self.rooms.get_mut(&room) {
+                    opening.told_until = told_until;
                     if opening.wait == Wait::Told {
-                        self.resume(told);
+                        self.resume(Some(room));
                     }
                 }
             }
-            Input::Open { room, after, head, chain, kinds, opened, told } => {
+            Input::Open { room, after, head, chain, kinds, opened, told_until } => {
                 self.close(room);
                 self.control.push(opened);
                 let mut cursor = Cursor::new(after);
@@ -203,7 +203,7 @@ impl Socket {
                     chain,
                     vouched: None,
                     kinds,
-                    told,
+                    told_until,
                     given: None,
                     refused: None,
                     key: None,

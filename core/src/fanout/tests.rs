@@ -82,7 +82,7 @@ impl Rig {
             chain: None,
             kinds: None,
             opened: Bytes::from_static(b"opened"),
-            told,
+            told_until: Revision(if told { u64::MAX } else { 0 }),
         })
     }
 
@@ -197,9 +197,47 @@ fn the_first_key_waits_until_the_account_was_told() {
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Key { .. })));
     rig.step(Input::Written);
     let frame = Bytes::from_static(b"joined");
-    let effects = rig.step(Input::AccountEvent { frame, told: Some(room(1)) });
+    let effects = rig.step(Input::AccountEvent { frame, room: room(1), told_until: Revision(u64::MAX) });
     assert_eq!(written(&effects), ["joined"]);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Key { .. })));
+}
+
+#[test]
+fn the_key_of_what_follows_its_leaving_waits_until_the_account_is_told_again() {
+    let mut rig = Rig::new(Limits::default());
+    rig.open(1, 0, true);
+    rig.step(Input::Written);
+    let told = |frame: &'static [u8], told_until| {
+        let (frame, room, told_until) = (Bytes::from_static(frame), room(1), Revision(told_until));
+        Input::AccountEvent { frame, room, told_until }
+    };
+    rig.step(told(b"left", 2));
+    rig.step(Input::Written);
+    rig.view.needs = Some(KeyVersion(0));
+    let asks = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Key { .. }));
+    // What came before, it was told of.
+    let effects = rig.step(Input::Moved { room: room(1), head: Revision(2) });
+    assert!(asks(&effects), "{effects:?}");
+    let Some(Effect::Key { opening, version, .. }) = effects.into_iter().next() else { panic!("a key is asked for") };
+    let frame = Some(Bytes::from_static(b"key"));
+    let effects = rig.step(Input::Key { room: room(1), opening, version, frame });
+    assert_eq!(written(&effects)[..2], ["key", room(1).as_str()]);
+    rig.step(Input::Written);
+    rig.view.needs = Some(KeyVersion(1));
+    assert!(!asks(&rig.step(Input::Moved { room: room(1), head: Revision(3) })));
+    assert!(asks(&rig.step(told(b"joined", u64::MAX))));
+}
+
+#[test]
+fn who_left_before_it_was_told_of_the_room_waits_for_nothing() {
+    let mut rig = Rig::new(Limits::default());
+    rig.view.needs = Some(KeyVersion(0));
+    rig.open(1, 1, false);
+    rig.step(Input::Written);
+    let frame = Bytes::from_static(b"left");
+    rig.view.answers.insert(room(1), Pack::Removed);
+    let effects = rig.step(Input::AccountEvent { frame, room: room(1), told_until: Revision(9) });
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Reset { why: ResetWhy::Removed, .. })), "{effects:?}");
 }
 
 #[test]

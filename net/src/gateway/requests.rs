@@ -180,7 +180,7 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
             (None, None) => (head.revision, Some(head.digest)),
         },
     };
-    let told = inner.told(&who.account, room.id).await?;
+    let told_until = inner.told_until(&who.account, room.id).await?;
     let opened = ServerFrame::Opened { room: view, after, head: head.revision };
     let input = Input::Open {
         room: room.id,
@@ -189,7 +189,7 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
         chain,
         kinds,
         opened: framed(inner, handle.codec, &opened),
-        told,
+        told_until,
     };
     Ok(Done::Opened { room, input: Box::new(input) })
 }

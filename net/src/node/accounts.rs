@@ -73,12 +73,12 @@ impl Inner {
         Ok(state.head().revision)
     }
 
-    /// Whether the account's log has told of this room.
-    pub(crate) async fn told(&self, account: &AccountId, room: RoomId) -> Result<bool, Refused> {
+    /// The first revision of the room for which the account's log has not told that it is in.
+    pub(crate) async fn told_until(&self, account: &AccountId, room: RoomId) -> Result<Revision, Refused> {
         let log = self.account_log(account);
         let mut folded = log.folded.lock().await;
         let state = self.fold(&log, &mut folded).await.map_err(refuse)?;
-        Ok(state.told(room).is_some())
+        Ok(state.told_until(room))
     }
 
     /// Records a change, unless it is no news. At least once is enough: the fold knows what it acted on.
@@ -124,15 +124,12 @@ impl Inner {
     }
 
     fn tell_account(&self, account: &AccountId, revision: Revision, change: &AccountChange) {
-        let told = match change {
-            AccountChange::Joined { room, .. } => Some(*room),
-            AccountChange::Left { .. } => None,
-        };
+        let (room, told_until) = (change.source().0, change.told_until());
         let frame = ServerFrame::Account { revision, event: change.clone() };
         let framing = self.settings.framing;
         self.sockets.of_account(account, |handle| {
             let frame = framing(handle.codec, handle.codec.encode(&frame));
-            handle.push(SocketInput::AccountEvent { frame, told });
+            handle.push(SocketInput::AccountEvent { frame, room, told_until });
         });
     }
 

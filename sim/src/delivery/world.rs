@@ -322,9 +322,10 @@ impl World {
         device.judge.asked_to_open(room, filtered.then(|| names.map(String::from).into()));
         device.received.asked_to_open(room);
         let told = self.joined[&device.account][..device.told].contains(&room);
+        let told_until = Revision(if told { u64::MAX } else { 0 });
         let opened = ServerFrame::Opened { room: room_view(hub.state()), after, head: head.revision };
         let opened = device.codec.encode(&opened).into();
-        self.step(n, Input::Open { room, after, head: head.revision, chain, kinds, opened, told })
+        self.step(n, Input::Open { room, after, head: head.revision, chain, kinds, opened, told_until })
     }
 
     fn reconnect(&mut self, n: usize) {
@@ -343,7 +344,7 @@ impl World {
         let event = AccountChange::Joined { room, at, kind: RoomKind::Channel, name: None, counterpart: None };
         let frame = ServerFrame::Account { revision: Revision(device.told as u64), event };
         let frame = device.codec.encode(&frame).into();
-        self.step(n, Input::AccountEvent { frame, told: Some(room) })
+        self.step(n, Input::AccountEvent { frame, room, told_until: Revision(u64::MAX) })
     }
 
     fn reply(&mut self, n: usize, which: usize) -> Result<(), Objection> {

@@ -79,15 +79,12 @@ impl House {
         }
         found.time = found.time.max(record.time);
         for item in record.items() {
-            let told = match item.event {
-                AccountChange::Joined { room, .. } => Some(*room),
-                AccountChange::Left { .. } => None,
-            };
+            let (room, told_until) = (item.event.source().0, item.event.told_until());
             let frame = ServerFrame::Account { revision: item.revision, event: item.event.clone() };
             for link in self.nodes[node].of_account.get(account).cloned().unwrap_or_default() {
                 let Some(session) = self.nodes[node].sessions.get(&link) else { continue };
                 let frame = super::link::framing(session.codec, session.codec.encode(&frame));
-                self.tell_socket(node, link, Input::AccountEvent { frame, told });
+                self.tell_socket(node, link, Input::AccountEvent { frame, room, told_until });
             }
         }
     }

@@ -168,8 +168,8 @@ impl House {
                 if let Err(failure) = loaded {
                     return house.not_opened(node, link, id, &super::node::refusal(failure));
                 }
-                let told = house.account_state(node, &account).told(id).is_some();
-                house.open_at(node, link, &open, kinds, position, view, told);
+                let told_until = house.account_state(node, &account).told_until(id);
+                house.open_at(node, link, &open, kinds, position, view, told_until);
             });
         });
     }
@@ -183,7 +183,7 @@ impl House {
         kinds: Option<KindSet>,
         position: Option<Option<Position>>,
         view: RoomView,
-        told: bool,
+        told_until: Revision,
     ) {
         let id = open.room;
         let Some(room) = self.room_at(node, id) else {
@@ -221,7 +221,7 @@ impl House {
         if let Some(session) = self.nodes[node].sessions.get_mut(&link) {
             session.open.insert(id);
             let head = head.revision;
-            let input = Input::Open { room: id, after, head, chain, kinds, opened, told };
+            let input = Input::Open { room: id, after, head, chain, kinds, opened, told_until };
             self.request_done(node, link, Some(input));
             self.step_moved(node, link, id);
         }
