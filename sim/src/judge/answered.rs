@@ -1,10 +1,10 @@
 //! S2 and L1: when an answer comes, and that what it says is durable.
 
-use chamberlain_core::id::{AccountId, Revision};
+use chamberlain_core::id::{AccountId, Revision, RoomId};
 use chamberlain_core::room::{Command, Outcome, Reason};
 use chamberlain_core::wire::{Answer, ClientFrame, OwnRevision, ServerFrame};
 
-use super::links::Link;
+use super::links::{Link, Request};
 use super::reading::Asked;
 use super::rooms::Room;
 use super::{Findings, Reading};
@@ -18,9 +18,7 @@ pub(super) fn in_order(reading: &Reading<'_>, out: &mut Findings) {
             match reading.seen(*at) {
                 Seen::Came { frame: ServerFrame::Ok { id, answer: Answer::Outcome(outcome) }, .. } => {
                     let (Outcome::Sent { revision, .. } | Outcome::Done { revision }) = outcome else { continue };
-                    let sent = link.requests.get(id).and_then(|request| request.sent.first());
-                    let Some((_, ClientFrame::Command { command, .. })) = sent else { continue };
-                    let Some(room) = command.room() else { continue };
+                    let Some(room) = link.requests.get(id).and_then(room_asked) else { continue };
                     let opening = link.opening(room, *at).filter(|opening| opening.is_open(*at));
                     let covered = opening.map(|opening| opening.covered(reading.story, *at));
                     if let Some(covered) = covered.filter(|covered| covered < revision) {
@@ -39,6 +37,16 @@ pub(super) fn in_order(reading: &Reading<'_>, out: &mut Findings) {
             }
         }
     }
+}
+
+/// The room that a request names, where it named no other under the same id.
+fn room_asked(request: &Request<'_>) -> Option<RoomId> {
+    let room = |frame: &ClientFrame| match frame {
+        ClientFrame::Command { command, .. } => command.room(),
+        _ => None,
+    };
+    let first = room(request.sent.first()?.1);
+    first.filter(|_| request.sent.iter().all(|(_, frame)| room(frame) == first))
 }
 
 fn marks(
