@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use crate::house::PROBES;
 use crate::house::scripts::Play;
-use crate::house::{House, Knobs};
+use crate::house::{House, Kind, Knobs, Rates, scenes};
 use crate::judge::{Objection, judge};
 use crate::story::Story;
 use crate::tape::Tape;
@@ -32,11 +32,61 @@ pub(crate) enum Made {
 }
 
 /// Every scenario; the first is the one that most seeds run.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "default",
-    what: "one to three nodes, two to eight clients, and a random choice of everything that can go wrong",
-    made: Made::Drawn(|_| {}),
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    drawn(
+        "default",
+        "one to three nodes, two to eight clients, a random choice of everything that can go wrong",
+        |_| {},
+    ),
+    drawn("calm", "the same, and nothing goes wrong: limits alone are met", |knobs| {
+        knobs.faults = Rates::default();
+        knobs.armed.clear();
+    }),
+    drawn("one-node", "everything that can go wrong, at one node", |knobs| knobs.nodes = 1),
+    drawn("rivals", "three nodes that each believe to own every room, and are lost now and then", |knobs| {
+        (knobs.nodes, knobs.stubborn, knobs.channels) = (3, true, 1);
+        knobs.armed.extend([Kind::Trap, Kind::Crash]);
+        knobs.faults.store_slow_us = 30_000;
+    }),
+    drawn("slow-readers", "connections with small windows, whose clients stop reading", |knobs| {
+        (knobs.faults.link_narrow, knobs.eager) = (true, true);
+        knobs.armed = vec![Kind::Stall, Kind::Burst];
+        (knobs.blows, knobs.limits.slow_ms) = (12, 1_000);
+    }),
+    drawn("hot-room", "one room, and everybody says much in it", |knobs| {
+        (knobs.channels, knobs.eager, knobs.blows) = (1, true, 12);
+        knobs.armed.extend([Kind::Burst; 4]);
+        (knobs.limits.submits_per_second, knobs.limits.submits_burst) = (1_000, 1_000);
+    }),
+    scripted(
+        "own-among-others",
+        "S-01, S-07, S-21: an author without batches in two rooms, others speaking, a second program of the author",
+        scenes::own_among_others,
+    ),
+    scripted("batches-on-and-off", "S-06: what comes does not depend on how it is packed", scenes::batches_on_and_off),
+    scripted(
+        "positions-of-no-log",
+        "S-09, N-17: invented positions, and one that the log does not have",
+        scenes::positions_of_no_log,
+    ),
+    scripted("away-at-the-rotation", "K-18: keys after an absence, and keys refused", scenes::away_at_the_rotation),
+    scripted("many-at-one-record", "S-20: loads per record do not grow with connections", scenes::many_at_one_record),
+    scripted("watcher-behind", "a watcher that reads nothing while much happens", scenes::watcher_behind),
+    scripted(
+        "two-at-once",
+        "M-02, M-11, M-12: at two nodes at once, what only one of them can do",
+        scenes::two_at_once,
+    ),
+    scripted("far-behind", "S-08, N-19: closed as slow, and back again, far behind", scenes::far_behind),
+];
+
+const fn drawn(name: &'static str, what: &'static str, change: fn(&mut Knobs)) -> Scenario {
+    Scenario { name, what, made: Made::Drawn(change) }
+}
+
+const fn scripted(name: &'static str, what: &'static str, script: fn() -> Play) -> Scenario {
+    Scenario { name, what, made: Made::Scripted(script) }
+}
 
 /// A run, and what was seen of it.
 pub struct Run {

@@ -169,7 +169,8 @@ impl House {
         found.link = None;
         found.welcomed = false;
         found.was_slow = code == Some(4008);
-        found.shut_out |= code == Some(4003);
+        // Once all is well, who has too many connections has them.
+        found.shut_out |= code == Some(4003) || (code == Some(4009) && self.healed);
         for seat in found.rooms.values_mut() {
             seat.open = false;
             seat.asked = false;

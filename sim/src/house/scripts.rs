@@ -47,6 +47,25 @@ impl Play {
         self
     }
 
+    /// Windows of connections are small.
+    #[must_use]
+    pub fn narrow(mut self) -> Self {
+        self.knobs.faults.link_narrow = true;
+        self
+    }
+
+    /// Every node believes that it owns every room.
+    #[must_use]
+    pub fn stubborn(mut self) -> Self {
+        self.knobs.stubborn = true;
+        self
+    }
+
+    /// How many clients there are.
+    pub fn clients(&self) -> usize {
+        self.cast.len()
+    }
+
     /// Some time passes.
     pub fn wait_ms(&mut self, ms: u64) {
         self.now += ms * 1_000;
@@ -56,6 +75,7 @@ impl Play {
     pub fn act(&mut self, client: usize, act: impl FnOnce(&[RoomId]) -> Act + 'static) {
         self.line(move |house| {
             let rooms = house.rooms_begun();
+            // Before the first room there is none to name.
             house.act(client, act(&rooms));
         });
     }

@@ -1,0 +1,151 @@
+//! The scripts themselves: one function each, named in [`SCENARIOS`](crate::run::SCENARIOS).
+
+use chamberlain_core::id::RoomId;
+use chamberlain_core::limits::Limits;
+use chamberlain_core::wire::Codec;
+
+use super::faults::Kind;
+use super::scripts::{Act, How, Play};
+
+fn say(room: RoomId) -> Act {
+    Act::Say { room, sealed: None, same_name: false }
+}
+
+fn open(room: RoomId, how: How) -> Act {
+    Act::Open { room, how, kinds: false }
+}
+
+/// The first account begins a channel with the others, and everybody opens it.
+fn hall(play: &mut Play, others: &[u8]) {
+    let others = others.to_vec();
+    play.act(0, |_| Act::Create { others });
+    play.wait_ms(100);
+    for client in 0..play.clients() {
+        play.act(client, |rooms| open(rooms[0], How::Start));
+    }
+    play.wait_ms(50);
+}
+
+/// S-01, S-07, S-21: an author without batches in two rooms, others speaking at the same time, a second program of the author.
+pub(crate) fn own_among_others() -> Play {
+    let mut play = Play::new(1, &[0, 1, 0]).takes(0, Codec::Json, false);
+    hall(&mut play, &[1]);
+    play.act(0, |_| Act::Create { others: vec![1] });
+    play.wait_ms(50);
+    (0..3).for_each(|client| play.act(client, |rooms| open(rooms[1], How::Now)));
+    for _ in 0..15 {
+        for (client, room) in [(0, 0), (1, 0), (2, 1), (0, 1), (1, 1), (0, 0)] {
+            play.act(client, move |rooms| say(rooms[room]));
+        }
+    }
+    play
+}
+
+/// S-06: batches on and off, both codecs: frames differ, what is in them does not.
+pub(crate) fn batches_on_and_off() -> Play {
+    let mut play = Play::new(1, &[0, 1, 2, 3]).takes(1, Codec::Json, false).takes(2, Codec::Bincode, true);
+    play = play.takes(3, Codec::Bincode, false);
+    hall(&mut play, &[1, 2, 3]);
+    for nth in 0..6 {
+        play.act(nth % 4, |rooms| Act::Burst(rooms[0], 4));
+        play.act(0, |rooms| Act::Rotate(rooms[0]));
+        play.act(nth % 4, |rooms| Act::Delete { room: rooms[0], which: 1 });
+        play.wait_ms(20);
+    }
+    play
+}
+
+/// S-09, N-17: positions that nobody gave out, and one of this site that the log does not have.
+pub(crate) fn positions_of_no_log() -> Play {
+    let mut play = Play::new(1, &[0, 1, 2]);
+    play.act(0, |_| Act::Create { others: vec![1, 2] });
+    play.wait_ms(50);
+    play.act(0, |rooms| Act::Burst(rooms[0], 6));
+    play.act(1, |rooms| open(rooms[0], How::Invented));
+    play.act(2, |rooms| open(rooms[0], How::Beyond));
+    play.wait_ms(50);
+    play.act(1, |rooms| open(rooms[0], How::Start));
+    play.act(0, |rooms| say(rooms[0]));
+    play
+}
+
+/// K-18: away while keys are handed out; back, everything is asked for again, and what may not be held is refused.
+pub(crate) fn away_at_the_rotation() -> Play {
+    let mut play = Play::new(1, &[0, 1, 2]);
+    hall(&mut play, &[1, 2]);
+    play.act(0, |rooms| say(rooms[0]));
+    play.wait_ms(50);
+    play.blow(Kind::Death, 1, 1);
+    for _ in 0..3 {
+        play.act(0, |rooms| Act::Rotate(rooms[0]));
+        play.act(0, |rooms| say(rooms[0]));
+    }
+    play.act(0, |rooms| Act::Remove { room: rooms[0], accounts: vec![2] });
+    play.act(0, |rooms| say(rooms[0]));
+    play.wait_ms(100);
+    play.act(1, |_| Act::Reconnect);
+    play.wait_ms(600);
+    for version in 0..5 {
+        play.act(1, move |rooms| Act::Key { room: rooms[0], version: Some(version) });
+        play.act(2, move |rooms| Act::Key { room: rooms[0], version: Some(version) });
+    }
+    play
+}
+
+/// S-20: many connections of one room, all behind what is in memory.
+pub(crate) fn many_at_one_record() -> Play {
+    let cast: Vec<u8> = (0..40).map(|client| client % 7).collect();
+    let mut play = Play::new(1, &cast).limits(Limits { sockets_per_account: 100, ..Limits::default() });
+    hall(&mut play, &[1, 2, 3, 4, 5]);
+    for _ in 0..10 {
+        play.act(0, |rooms| say(rooms[0]));
+        play.wait_ms(5);
+    }
+    play
+}
+
+/// A watcher that reads nothing while much happens.
+pub(crate) fn watcher_behind() -> Play {
+    let limits = Limits { slow_ms: 60_000, submits_burst: 10_000, submits_per_second: 10_000, ..Limits::default() };
+    let mut play = Play::new(1, &[0, 1]).limits(limits).narrow();
+    play.act(0, |_| Act::Create { others: vec![1] });
+    play.act(1, |_| Act::Watch(true));
+    play.wait_ms(50);
+    play.stall(1, 4_000);
+    for _ in 0..40 {
+        play.act(0, |rooms| Act::Burst(rooms[0], 20));
+        play.wait_ms(20);
+    }
+    play
+}
+
+/// M-02, M-11, M-12: both ends of a room of two, two owners that leave at once, two additions near the limit, at two nodes.
+pub(crate) fn two_at_once() -> Play {
+    let mut play = Play::new(2, &[0, 1, 2]).limits(Limits { room_members: 4, ..Limits::default() }).stubborn();
+    play.act(0, |_| Act::Dm { other: 1, both: true });
+    hall(&mut play, &[1, 2]);
+    play.act(0, |rooms| Act::Role { room: *rooms.last().expect("begun"), account: 1, owner: true });
+    play.wait_ms(50);
+    play.act(0, |rooms| Act::Add { room: *rooms.last().expect("begun"), accounts: vec![3], none: false });
+    play.act(1, |rooms| Act::Add { room: *rooms.last().expect("begun"), accounts: vec![4], none: true });
+    play.wait_ms(50);
+    play.act(0, |rooms| Act::Leave(*rooms.last().expect("begun")));
+    play.act(1, |rooms| Act::Leave(*rooms.last().expect("begun")));
+    play
+}
+
+/// S-08, N-19: far behind over a narrow connection, closed as slow, and back again.
+pub(crate) fn far_behind() -> Play {
+    let limits = Limits { slow_ms: 1_000, tail_records: 1, batch_items: 2, ..Limits::default() };
+    let mut play = Play::new(1, &[0, 1]).limits(limits).narrow();
+    hall(&mut play, &[1]);
+    for _ in 0..2 {
+        play.stall(1, 1_600);
+        for _ in 0..8 {
+            play.act(0, |rooms| Act::Burst(rooms[0], 4));
+            play.wait_ms(60);
+        }
+        play.wait_ms(4_000);
+    }
+    play
+}
