@@ -74,7 +74,7 @@ impl House {
         self.schedule(self.now + delay, Event::Bus { to, message: Box::new(message) });
     }
 
-    pub(super) fn from_bus(&mut self, to: usize, message: Message) {
+    pub(super) fn take_message(&mut self, to: usize, message: Message) {
         if !self.nodes[to].up || self.nodes[to].bus_cut {
             return;
         }

@@ -7,6 +7,7 @@
 
 mod account;
 mod act;
+mod acts;
 mod bus;
 mod calls;
 mod client;
@@ -209,7 +210,7 @@ impl House {
             Event::Wrote { node, link, all } => self.wrote(node, link, all),
             Event::Down { link, bytes, pieces } => self.come_down(link, bytes, pieces),
             Event::Up { link, piece } => self.come_up(link, piece),
-            Event::Bus { to, message } => self.from_bus(to, *message),
+            Event::Bus { to, message } => self.take_message(to, *message),
             Event::Client { client, what } => self.cue(client, what),
             Event::World(then) => then(self, ()),
         }

@@ -9,7 +9,7 @@ use chamberlain_core::limits::Limits;
 use chamberlain_core::wire::Codec;
 
 use super::House;
-pub use super::act::{Act, How};
+pub use super::acts::{Act, How};
 use super::faults::Kind;
 use super::knobs::Knobs;
 
