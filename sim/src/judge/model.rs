@@ -201,13 +201,6 @@ fn counts(reading: &Reading<'_>, link: &Link<'_>, view: &RoomView, at: usize, ou
             format!("{} is said to have {is:?} members and messages at {}, not {should:?}", view.room, view.head);
         out.push((what, Some(at)));
     }
-    if view.unread > view.messages || view.read > view.head {
-        let what = format!(
-            "{} of {} messages are unread for {}, who read {}",
-            view.unread, view.messages, link.account, view.read
-        );
-        out.push((what, Some(at)));
-    }
 }
 
 /// Whether it is a page of the members at one of the heads.
