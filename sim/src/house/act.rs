@@ -174,7 +174,7 @@ impl House {
                 Act::Lie { room, how, which: dice.below(1 << 16) }
             }
             "borrow" => Act::Borrow { room, which: dice.below(1 << 16) },
-            "exodus" => Act::Exodus(room),
+            "exodus" => Act::Exodus { room, stay: dice.one_in(2) },
             "crowd" => Act::Crowd { room, first: dice.below(7) as u8 },
             _ => Act::Burst(room, 3 + dice.below(20)),
         })
@@ -290,7 +290,7 @@ impl House {
                 self.probe("message under a name that another sender used");
                 Command::Submit(Submit { room, message, content: Content::Plain { text } })
             }
-            Act::Exodus(room) => return self.exodus(client, room),
+            Act::Exodus { room, stay } => return self.exodus(client, room, stay),
             Act::Crowd { room, first } => {
                 self.act(client, Act::Burst(room, 2));
                 for (nth, one) in self.who_is_in(room).into_iter().enumerate() {
@@ -322,7 +322,7 @@ impl House {
         (0..self.clients.len()).filter(there).collect()
     }
 
-    fn exodus(&mut self, client: usize, room: RoomId) {
+    fn exodus(&mut self, client: usize, room: RoomId, stay: bool) {
         let own = self.clients[client].account.clone();
         let twin = self.who_is_in(room).into_iter().find(|one| self.clients[*one].account != own);
         let Some(twin) = twin else { return };
@@ -336,7 +336,11 @@ impl House {
             house.act(client, Act::Burst(room, 2));
             for one in [client, twin] {
                 let account = house.clients[one].account.clone();
-                house.ask_for(one, Command::Remove { room, accounts: vec![account] });
+                let command = match stay {
+                    true => Command::SetRole { room, account, role: Role::Member },
+                    false => Command::Remove { room, accounts: vec![account] },
+                };
+                house.ask_for(one, command);
             }
         });
     }

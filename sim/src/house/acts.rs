@@ -138,8 +138,13 @@ pub enum Act {
         /// Whose.
         which: u64,
     },
-    /// Makes a second owner; then all who are there leave at once, amid talk.
-    Exodus(RoomId),
+    /// Makes a second owner; then both leave, or step down, at once, amid talk.
+    Exodus {
+        /// Where.
+        room: RoomId,
+        /// Whether they step down and stay.
+        stay: bool,
+    },
     /// All who are there add somebody at once, amid talk.
     Crowd {
         /// Where.
