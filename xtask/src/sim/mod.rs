@@ -4,7 +4,7 @@
 //! on. What a command takes is said by the program itself: `cargo xtask sim run --help`. The programs run where the user
 //! stands, so that paths of tapes and pages are his.
 
-mod derive;
+pub(crate) mod derive;
 mod list;
 mod mutants;
 mod races;

@@ -1,3 +1,5 @@
+//! What a network does that production code must be ready for: each test is a simulation of two hosts.
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
