@@ -31,6 +31,7 @@ impl House {
         let keys = Arc::new(plan::site_keys());
         let mut story = Story::new(keys, Arc::new(knobs.limits.clone()), PATIENCE);
         story.detailed = detailed;
+        story.people = plan::people();
         Self {
             now: 0,
             events: 0,
