@@ -153,7 +153,14 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
     let kinds = open.kinds.as_deref().map(known_kinds).transpose()?;
     let room = inner.room(open.room).await?;
     let view = inner.room_view(who, &room).await?;
-    let head = room.hub.lock().state().head();
+    let head = {
+        let hub = room.hub.lock();
+        // Removed while names and marks were looked up: from the head on, nothing would come that says so.
+        if !hub.state().is_member(&who.account) {
+            return Err(Reason::NotAMember.into());
+        }
+        hub.state().head()
+    };
     let (after, chain) = match &open.position {
         Some(position) if !position.is_empty() => {
             let position = Position::from_blob(position, open.room, &inner.settings.keys);

@@ -186,10 +186,15 @@ impl House {
         told_until: Revision,
     ) {
         let id = open.room;
+        let Some(account) = self.nodes[node].sessions.get(&link).map(|session| session.account.clone()) else { return };
         let Some(room) = self.room_at(node, id) else {
             return self.not_opened(node, link, id, &Reason::StoreUnavailable.into());
         };
         let head = room.hub.state().head();
+        if !room.hub.state().is_member(&account) {
+            // Removed while names and marks were looked up: from the head on, nothing would come that says so.
+            return self.not_opened(node, link, id, &Reason::NotAMember.into());
+        }
         let (after, chain) = match position {
             // Whether its digest is one of this log, the hub finds out where the chain meets its own.
             Some(Some(found)) if found.head.revision < head.revision || found.head == head => {
