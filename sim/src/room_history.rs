@@ -1,13 +1,18 @@
 //! What was seen of a room from outside: what was asked and answered, what the stores took, in the order in which it came
-//! to pass. Oracles read this and nothing else.
+//! to pass. Oracles read this, or the story that it is turned into, and nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use chamberlain_core::id::{AccountId, KeyVersion, RequestId, Revision, RoomId};
+use chamberlain_core::id::{AccountId, KeyVersion, LogId, RequestId, Revision, RoomId};
 use chamberlain_core::keys::RoomSecret;
 use chamberlain_core::log::{Head, RecordBytes};
 use chamberlain_core::room::{Command, Outcome, Refused};
 use chamberlain_core::sequencer::Ticket;
+use chamberlain_core::wire::{Answer, ClientFrame, Codec, ServerFrame};
+
+use crate::plan;
+use crate::story::{ClientId, LinkId, NodeId, Seen as Told, Story};
 
 /// One thing that came to pass.
 #[derive(Debug, Clone)]
@@ -102,4 +107,65 @@ impl History {
         let (log, erased, vault, seen) = (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
         Self { room, log, erased, vault, seen, deadline }
     }
+
+    /// The same as a story, each command over a connection of its own. Answers to commands that do not name the room are left
+    /// out: here they are all about this one, and a client would be told of another.
+    pub fn story(&self) -> Story {
+        let mut story = Story::new(Arc::new(plan::site_keys()), Arc::new(plan::limits()), self.deadline);
+        story.people = plan::people();
+        let mut asked: BTreeMap<Ticket, RequestId> = BTreeMap::new();
+        let mut landing = self.log.iter();
+        for (at, seen) in &self.seen {
+            let mut note = |seen| story.seen.push((*at, seen));
+            match seen {
+                Seen::Asked { ticket, node, who, request, command } => {
+                    let (link, client, node) = (link(*ticket), ClientId(0), NodeId(*node as u32));
+                    let (account, codec, batch) = (who.clone(), Codec::Bincode, true);
+                    note(Told::Connected { link, client, account, node, codec, batch });
+                    note(Told::Sent { link, frame: ClientFrame::Command { id: *request, command: command.clone() } });
+                    if command.room().is_some() {
+                        asked.insert(*ticket, *request);
+                    }
+                }
+                Seen::Answered { ticket, result } => {
+                    let Some(id) = asked.get(ticket).copied() else { continue };
+                    let frame = match result {
+                        Ok(outcome) => ServerFrame::Ok { id, answer: Answer::Outcome(*outcome) },
+                        Err(refused) => ServerFrame::Error {
+                            id: Some(id),
+                            room: Some(self.room),
+                            code: refused.code(),
+                            reason: refused.reason,
+                            message: refused.message.clone().into_owned(),
+                            current: refused.current,
+                        },
+                    };
+                    note(Told::Came { link: link(*ticket), frame });
+                }
+                Seen::Landed => {
+                    if let Some(record) = landing.next() {
+                        note(Told::Landed { log: LogId::Room(self.room), record: record.clone() });
+                    }
+                }
+                Seen::Put { version } => {
+                    if let Some(secret) = self.vault.get(version) {
+                        note(Told::Put { room: self.room, version: *version, secret: secret.clone() });
+                    }
+                }
+                Seen::Kept { revision, bytes } => {
+                    note(Told::Kept { log: LogId::Room(self.room), revision: *revision, bytes: bytes.clone() });
+                }
+                Seen::Quarantined { what } => note(Told::Quarantined { room: self.room, what: (*what).into() }),
+                Seen::Told { .. } | Seen::Committed { .. } | Seen::Loaded { .. } | Seen::Crashed { .. } => {}
+            }
+        }
+        story.ending.logs.insert(LogId::Room(self.room), self.erased.clone());
+        story.ending.vault =
+            self.vault.iter().map(|(version, secret)| ((self.room, *version), secret.clone())).collect();
+        story
+    }
+}
+
+fn link(ticket: Ticket) -> LinkId {
+    LinkId(ticket.0 as u32)
 }

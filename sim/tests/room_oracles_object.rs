@@ -8,7 +8,7 @@ use chamberlain_core::sequencer::Ticket;
 use chamberlain_core::time::Timestamp;
 use chamberlain_sim::plan::{self, Plan, What};
 use chamberlain_sim::room_history::{History, Seen};
-use chamberlain_sim::room_oracles::{ALL, Reading};
+use chamberlain_sim::room_oracles::judge;
 use chamberlain_sim::sequencer_world::{Faults, Script, Step, World};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -32,18 +32,12 @@ fn good() -> History {
     World::run(&Script { seed: 7, nodes: 1, faults: Faults::default(), begins, steps })
 }
 
-fn judge(name: &str, history: &History) -> Result<(), String> {
-    let (_, oracle) = ALL.iter().find(|(known, _)| known.starts_with(name)).expect("an oracle of this name");
-    Reading::of(history).and_then(|reading| oracle(&reading))
-}
-
 #[track_caller]
 fn objects(name: &str, spoil: impl FnOnce(&mut History)) {
     let mut history = good();
-    judge(name, &history).expect("nothing is wrong yet");
     spoil(&mut history);
-    let objection = judge(name, &history);
-    assert!(objection.is_err(), "{name} sees nothing");
+    let objections = judge(&history);
+    assert!(objections.iter().any(|objection| objection.starts_with(&format!("{name}: "))), "{name}: {objections:#?}");
 }
 
 /// Changes a record in place, and writes it again.
@@ -62,15 +56,15 @@ fn removal(history: &History) -> usize {
     found.expect("bob is removed")
 }
 
-/// Where in what was seen the first answer of this kind stands.
+/// Where in what was seen the first answer of this kind stands, to a command that names the room.
 fn answer(history: &History, good: bool) -> usize {
-    let fits = |seen: &Seen| matches!(seen, Seen::Answered { result, .. } if result.is_ok() == good);
+    let fits = |seen: &Seen| matches!(seen, Seen::Answered { ticket, result } if result.is_ok() == good && *ticket != Ticket(1));
     history.seen.iter().position(|(_, seen)| fits(seen)).expect("there is one")
 }
 
 #[test]
 fn a_good_history_pleases_every_oracle() {
-    assert!(chamberlain_sim::room_oracles::judge(&good()).is_empty());
+    assert!(judge(&good()).is_empty());
 }
 
 #[test]
@@ -80,14 +74,14 @@ fn to_a_gap_and_to_heads_that_are_none() {
         let landed = history.seen.iter().position(|(_, seen)| matches!(seen, Seen::Landed)).expect("landed");
         history.seen.remove(landed);
     });
-    objects("chain", |history| {
+    objects("heads", |history| {
         for (_, seen) in &mut history.seen {
             if let Seen::Committed { after, .. } = seen {
                 after.digest.0[0] ^= 1;
             }
         }
     });
-    objects("chain", |history| {
+    objects("L1", |history| {
         let mut record = Record::<Event>::decode(&history.erased[1].bytes).expect("readable");
         record.entries[0].account = plan::account(4);
         history.erased[1] = record.encode();
@@ -101,7 +95,7 @@ fn to_time_that_goes_back() {
 
 #[test]
 fn to_an_acknowledgement_that_is_not_so() {
-    let ok = "L1: an answered ok";
+    let ok = "L1";
     objects(ok, |history| {
         let at = answer(history, true) + 1;
         for (_, seen) in &mut history.seen[at..] {
@@ -113,11 +107,13 @@ fn to_an_acknowledgement_that_is_not_so() {
     objects(ok, |history| {
         let at = answer(history, true);
         let early = history.seen.remove(at);
-        let landed = history.seen.iter().position(|(_, seen)| matches!(seen, Seen::Landed)).expect("landed");
+        let before = &history.seen[..at];
+        let landed = before.iter().rposition(|(_, seen)| matches!(seen, Seen::Landed)).expect("landed");
         history.seen.insert(landed, early);
     });
     objects(ok, |history| {
         history.log.pop();
+        history.erased.pop();
         let landed = history.seen.iter().rposition(|(_, seen)| matches!(seen, Seen::Landed)).expect("landed");
         history.seen.remove(landed);
     });
@@ -125,7 +121,7 @@ fn to_an_acknowledgement_that_is_not_so() {
 
 #[test]
 fn to_a_request_that_is_there_twice() {
-    objects("L1: every request", |history| {
+    objects("X2", |history| {
         let mut again = Record::<Event>::decode(&history.log[1].bytes).expect("readable");
         again.first = history.log[history.log.len() - 1].last.next();
         history.log.push(again.encode());
@@ -136,7 +132,7 @@ fn to_a_request_that_is_there_twice() {
 #[test]
 fn to_a_retry_that_is_told_something_else() {
     for other in [Ok(Outcome::Done { revision: Revision(1) }), Err(Reason::NotOwner.into())] {
-        objects("L1: a retry", |history| {
+        objects("L1", |history| {
             let last = history.seen.iter_mut().rev().find_map(|(_, seen)| match seen {
                 Seen::Answered { result, .. } => Some(result),
                 _ => None,
@@ -180,7 +176,7 @@ fn to_answers_that_are_missing_late_or_too_many() {
 
 #[test]
 fn to_an_answer_before_its_record_was_shown() {
-    objects("an answer never", |history| {
+    objects("shown", |history| {
         history.seen.retain(|(_, seen)| !matches!(seen, Seen::Committed { .. } | Seen::Loaded { .. }));
     });
 }
@@ -194,8 +190,8 @@ fn to_members_that_the_rules_do_not_make() {
             }
         });
     };
-    objects("M2, M3", somebody_else);
-    objects("M2, M3", |history| {
+    objects("M2", somebody_else);
+    objects("M2", |history| {
         let at = removal(history);
         change(history, at, |record| {
             if let Event::MembersRemoved { accounts } = &mut record.entries[0].events[0].event {
@@ -207,7 +203,7 @@ fn to_members_that_the_rules_do_not_make() {
 
 #[test]
 fn to_a_snapshot_of_something_else() {
-    objects("a snapshot", |history| {
+    objects("fold", |history| {
         let other = chamberlain_core::room::Fold::new(history.room, 9).to_snapshot();
         history.seen.push((0, Seen::Kept { revision: Revision(5), bytes: other.into() }));
     });
@@ -243,12 +239,14 @@ fn to_two_secrets_of_one_version() {
         history.vault.insert(KeyVersion(1), other.clone());
         history.seen.retain(|(_, seen)| !matches!(seen, Seen::Told { .. }));
     });
-    objects("K3", |history| history.seen.retain(|(_, seen)| !matches!(seen, Seen::Put { .. })));
+    objects("K3", |history| {
+        history.seen.retain(|(_, seen)| !matches!(seen, Seen::Put { version: KeyVersion(0) }));
+    });
 }
 
 #[test]
 fn to_a_body_that_does_not_open() {
-    objects("what is recorded opens", |history| {
+    objects("D1", |history| {
         change(history, 1, |record| {
             let logged = &mut record.entries[0].events[0];
             let Body::Present(bytes) = &logged.body else { panic!("a body") };
@@ -277,5 +275,5 @@ fn to_quarantine_without_cause() {
 fn to_an_answer_to_nobody() {
     let mut history = good();
     history.seen.push((0, Seen::Answered { ticket: Ticket(9_999), result: Err(Reason::Busy.into()) }));
-    assert!(!chamberlain_sim::room_oracles::judge(&history).is_empty());
+    assert!(!judge(&history).is_empty());
 }
