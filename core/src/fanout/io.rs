@@ -123,6 +123,15 @@ pub enum Input {
     Watched {
         /// The `watched` frame.
         frame: Bytes,
+        /// The message whose text is in it, if there is one.
+        says: Option<(RoomId, Revision)>,
+    },
+    /// A message was taken back: watched events with its text that wait are not sent, and counted as missed.
+    TakenBack {
+        /// The room.
+        room: RoomId,
+        /// The message's revision.
+        message: Revision,
     },
     /// Any other frame: welcome, pong, error.
     Control {

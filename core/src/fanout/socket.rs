@@ -179,7 +179,8 @@ impl Socket {
             }
             Input::Reply { request, frame, follows } => self.reply(request, frame, follows),
             Input::Control { frame } => self.control.push(frame),
-            Input::Watched { frame } => self.watched.push(frame),
+            Input::Watched { frame, says } => self.watched.push(frame, says),
+            Input::TakenBack { room, message } => self.watched.take_back(room, message),
             Input::AccountEvent { frame, room, told_until } => {
                 self.control.push(frame);
                 if let Some(opening) = self.rooms.get_mut(&room) {

@@ -187,6 +187,15 @@ impl Event {
         }
     }
 
+    /// The revision of the message whose text the event's body is; the event is the one at `at`.
+    pub const fn text_of(&self, at: Revision) -> Option<Revision> {
+        match self {
+            Self::Message { .. } => Some(at),
+            Self::Edited { revision, .. } => Some(*revision),
+            _ => None,
+        }
+    }
+
     /// The version that the event's body is sealed under.
     pub const fn sealed_under(&self) -> Option<KeyVersion> {
         match self {

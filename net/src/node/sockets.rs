@@ -188,6 +188,14 @@ impl Sockets {
         let hub = room.hub.lock();
         let state = hub.state();
         for item in record.items() {
+            if let Event::Deleted { revision: message } = *item.event {
+                let said: BTreeSet<u64> =
+                    table.registry.watchers("message").chain(table.registry.watchers("edited")).collect();
+                for handle in said.iter().filter_map(|key| table.handles.get(key)) {
+                    handle.push(Input::TakenBack { room: room.id, message });
+                }
+            }
+            let says = item.event.text_of(item.revision).map(|message| (room.id, message));
             let mut frames: BTreeMap<(Codec, bool), bytes::Bytes> = BTreeMap::new();
             for key in table.registry.watchers(item.event.kind()) {
                 let Some(handle) = table.handles.get(&key) else { continue };
@@ -211,7 +219,7 @@ impl Sockets {
                     };
                     framing(handle.codec, handle.codec.encode(&ServerFrame::Watched { room: room.id, item }))
                 });
-                handle.push(Input::Watched { frame: frame.clone() });
+                handle.push(Input::Watched { frame: frame.clone(), says });
             }
         }
     }

@@ -148,6 +148,12 @@ impl House {
         let Some(state) = found.rooms.get(&id).and_then(Cell::ready).map(|room| room.hub.state()) else { return };
         let mut notes = Vec::new();
         for item in record.items() {
+            if let Happened::Deleted { revision: message } = *item.event {
+                let said: BTreeSet<LinkId> =
+                    found.registry.watchers("message").chain(found.registry.watchers("edited")).collect();
+                notes.extend(said.into_iter().map(|link| (link, Input::TakenBack { room: id, message })));
+            }
+            let says = item.event.text_of(item.revision).map(|message| (id, message));
             let mut frames: BTreeMap<(Codec, bool), Bytes> = BTreeMap::new();
             for link in found.registry.watchers(item.event.kind()) {
                 let Some(session) = found.sessions.get(&link) else { continue };
@@ -171,11 +177,11 @@ impl House {
                     };
                     framing(session.codec, session.codec.encode(&ServerFrame::Watched { room: id, item }))
                 });
-                notes.push((link, frame.clone()));
+                notes.push((link, Input::Watched { frame: frame.clone(), says }));
             }
         }
-        for (link, frame) in notes {
-            self.tell_socket(node, link, Input::Watched { frame });
+        for (link, input) in notes {
+            self.tell_socket(node, link, input);
         }
     }
 
