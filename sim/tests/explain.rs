@@ -232,3 +232,17 @@ fn an_empty_story_has_a_page_too() {
     assert!(page(&story, &heading(), &[]).contains("Every invariant held"));
     assert_eq!(steps(&story, &[]), "");
 }
+
+#[test]
+fn what_each_one_holds_is_told_as_it_changes() {
+    let html = page(&garden(), &heading(), &[gap()]);
+    for held in [
+        r#""garden","open after r3, has r4"]"#,
+        r#""garden","open after r3, has r4, then r6"]"#,
+        r#""garden","delivered 0, head 1"]"#,
+        r#""garden","up to r5"]"#,
+        r#""garden",null]"#,
+    ] {
+        assert!(html.contains(held), "{held}");
+    }
+}

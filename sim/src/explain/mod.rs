@@ -3,6 +3,7 @@
 //! The page carries everything it needs: no network, no build, it opens from a file. It is a pure function of the story and
 //! its heading, so that a page in the tree can be made again and compared.
 
+mod holdings;
 mod names;
 mod page;
 mod picture;

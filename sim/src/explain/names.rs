@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chamberlain_core::account::AccountChange;
-use chamberlain_core::id::{AccountId, LogId, MessageId, RequestId, RoomId};
+use chamberlain_core::id::{AccountId, LogId, MessageId, RequestId, Revision, RoomId};
 use chamberlain_core::log::{Record, RecordBytes};
 use chamberlain_core::room::{Command, Event, RoomKind};
 use chamberlain_core::wire::{ClientFrame, ServerFrame};
@@ -105,13 +105,26 @@ impl Names {
         }
     }
 
-    /// The same words with names for the ids in them.
+    /// A connection's name: `ada's connection 2`.
+    pub(super) fn connection(&self, link: LinkId) -> String {
+        match self.link(link) {
+            Some(known) => format!("{}'s connection {}", self.client(known.client), known.nth),
+            None => format!("connection {}", link.0),
+        }
+    }
+
+    /// The same words with names for the ids in them, and revisions written as the page writes them.
     pub(super) fn within(&self, words: &str) -> String {
         let mut named = String::with_capacity(words.len());
         let mut rest = words;
         while !rest.is_empty() {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
-            let (word, after) = rest.split_at(end);
+            let (word, mut after) = rest.split_at(end);
+            if let Some((name, left)) = self.of_number(word, after).or_else(|| range_of(word, after)) {
+                named.push_str(&name);
+                rest = left;
+                continue;
+            }
             match self.of_id(word) {
                 Some(name) => {
                     // A log is called by its room.
@@ -121,11 +134,11 @@ impl Names {
                 }
                 None => named.push_str(word),
             }
-            let mut between = after.char_indices();
-            let _ = between.next();
-            let next = between.next().map_or(after.len(), |(at, _)| at);
-            named.push_str(&after[..next]);
-            rest = &after[next..];
+            if let Some(next) = after.chars().next() {
+                named.push(next);
+                after = &after[next.len_utf8()..];
+            }
+            rest = after;
         }
         named
     }
@@ -133,6 +146,11 @@ impl Names {
     /// The name of what has this id, if it is one that the story knows.
     fn of_id(&self, word: &str) -> Option<&String> {
         match word.len() {
+            // The beginning of a room's id, where it is that of one room alone.
+            5 if word.chars().any(|c| c.is_ascii_uppercase() || c.is_ascii_digit()) => {
+                let mut begin_so = self.rooms.iter().filter(|(id, _)| id.as_str().starts_with(word));
+                begin_so.next().filter(|_| begin_so.next().is_none()).map(|(_, name)| name)
+            }
             17 | 20 => {
                 let room = word.parse().ok().and_then(|id| self.rooms.get(&id));
                 room.or_else(|| word.parse().ok().and_then(|id| self.messages.get(&id)))
@@ -140,6 +158,21 @@ impl Names {
             36 => word.parse().ok().and_then(|id| self.requests.get(&id)),
             _ => None,
         }
+    }
+
+    /// What is written as a type around a number: `LinkId(12)`; also what follows it.
+    fn of_number<'a>(&self, word: &str, after: &'a str) -> Option<(String, &'a str)> {
+        let (number, rest) = after.strip_prefix('(')?.split_once(')')?;
+        let number: u32 = number.parse().ok()?;
+        let name = match word {
+            "LinkId" => self.connection(LinkId(number)),
+            "NodeId" => format!("node {number}"),
+            "ClientId" => self.client(ClientId(number)),
+            "Revision" => format!("r{number}"),
+            "KeyVersion" => format!("key {number}"),
+            _ => return None,
+        };
+        Some((name, rest))
     }
 
     fn meet(&mut self, client: ClientId, account: &AccountId) {
@@ -180,4 +213,12 @@ impl Names {
         let name = if same == 0 { name } else { format!("{name}/{}", same + 1) };
         self.rooms.insert(room, name);
     }
+}
+
+/// Revisions from one to another: `5..=7`; also what follows them.
+fn range_of<'a>(word: &str, after: &'a str) -> Option<(String, &'a str)> {
+    let rest = after.strip_prefix("..=")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (from, to) = (word.parse().ok()?, rest[..end].parse().ok()?);
+    Some((super::words::range(Revision(from), Revision(to)), &rest[end..]))
 }

@@ -171,6 +171,7 @@
       if (!shown(step) || seen.has(step + '/' + at)) continue;
       seen.add(step + '/' + at);
       const drawn = data.steps[step];
+      if (drawn.to === at && drawn.kind === 'durable') continue;
       if ((drawn.from === drawn.to || drawn.from === null || drawn.to === null) && (drawn.to ?? drawn.from) === at) continue;
       marks.push([step, make('circle', { class: 'ring', cx: x(at), cy: middles[step], r: 3.6 }, svg)]);
     }
@@ -179,14 +180,17 @@
   // --- who holds what ---
 
   const holdings = data.lanes.map((_, at) => data.states.filter((state) => state[1] === at));
+  /// What a lane holds at a step: of each part what was last said of it.
   function held(at, step) {
-    let [low, high] = [0, holdings[at].length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (holdings[at][middle][0] <= step) low = middle + 1; else high = middle;
+    const parts = new Map();
+    for (const state of holdings[at]) {
+      if (state[0] > step) break;
+      if (state[3] === null) parts.delete(state[2]); else parts.set(state[2], state);
     }
-    return low ? holdings[at][low - 1] : null;
+    // What changed last comes first.
+    return [...parts.values()].sort((one, other) => other[0] - one[0] || (one[2] < other[2] ? -1 : 1));
   }
+  const line = (state) => (state[2] ? state[2] + ': ' : '') + state[3];
   function there(at, step) {
     const spans = data.spans.filter((span) => span[0] === at);
     if (!spans.length) return true;
@@ -200,9 +204,9 @@
     const list = by('states');
     list.textContent = '';
     data.lanes.forEach((column, at) => {
-      const state = held(at, now);
+      const holds = held(at, now);
       const away = absence(at, now);
-      if (!state && column.kind !== 'client' && column.kind !== 'node') return;
+      if (!holds.length && column.kind !== 'client' && column.kind !== 'node') return;
       const name = document.createElement('dt');
       name.className = column.kind;
       name.textContent = column.name + ' ';
@@ -210,11 +214,12 @@
       note.textContent = away;
       name.append(note);
       list.append(name);
-      if (!state) return;
-      const what = document.createElement('dd');
-      what.textContent = state[2].replaceAll('; ', '\n');
-      what.className = state[0] === now ? 'fresh' : '';
-      list.append(what);
+      for (const state of holds) {
+        const what = document.createElement('dd');
+        what.textContent = line(state);
+        what.className = state[0] === now ? 'fresh' : '';
+        list.append(what);
+      }
     });
   }
 
@@ -245,8 +250,7 @@
     const y = event.clientY - sheet.getBoundingClientRect().top;
     let step = 0;
     for (let next = 0; next < count && middles[next] - 15 <= y; next += 1) step = next;
-    const state = held(at, step);
-    const text = [absence(at, step), state ? state[2].replaceAll('; ', '\n') : ''].filter(Boolean).join('\n');
+    const text = [absence(at, step), ...held(at, step).map(line)].filter(Boolean).join('\n');
     if (text) show(event, data.lanes[at].name + ' at step ' + number(step), text); else hide();
   });
   sheet.addEventListener('mouseleave', hide);

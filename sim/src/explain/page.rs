@@ -21,12 +21,14 @@ const SILENCE: u64 = 100_000;
 struct Drawn<'a> {
     lanes: Vec<DrawnLane<'a>>,
     steps: Vec<DrawnStep<'a>>,
-    /// From which step on, which lane, what.
-    states: Vec<(usize, usize, &'a str)>,
+    /// From which step on, which lane, which part, what.
+    states: Vec<DrawnState<'a>>,
     /// Lane, first step, last step.
     spans: Vec<(usize, usize, Option<usize>)>,
     moment: Option<usize>,
 }
+
+type DrawnState<'a> = (usize, usize, &'a str, Option<&'a str>);
 
 #[derive(Serialize)]
 struct DrawnLane<'a> {
@@ -218,15 +220,16 @@ fn data(picture: &Picture, skipped: usize) -> String {
 }
 
 /// Who holds what, from which shown step on: of what was held before them the last.
-fn states(picture: &Picture, skipped: usize) -> Vec<(usize, usize, &str)> {
+fn states(picture: &Picture, skipped: usize) -> Vec<DrawnState<'_>> {
     let earlier = picture.states.partition_point(|state| state.step < skipped);
     let mut held = std::collections::BTreeMap::new();
     for state in &picture.states[..earlier] {
-        held.insert(state.lane, state.what.as_str());
+        held.insert((state.lane, state.part.as_str()), state.what.as_deref());
     }
-    let before = held.into_iter().map(|(lane, what)| (0, lane, what));
+    let before = held.into_iter().map(|((lane, part), what)| (0, lane, part, what));
+    let shown = picture.states[earlier..].iter();
     before
-        .chain(picture.states[earlier..].iter().map(|state| (state.step - skipped, state.lane, state.what.as_str())))
+        .chain(shown.map(|state| (state.step - skipped, state.lane, state.part.as_str(), state.what.as_deref())))
         .collect()
 }
 

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use chamberlain_core::wire::{ClientFrame, Query};
+
+use super::holdings::{Change, Holdings};
 use super::names::Names;
 use super::words::{self, Words};
 use crate::judge::Objection;
@@ -83,8 +86,10 @@ pub(super) struct Holding {
     pub(super) step: usize,
     /// The lane.
     pub(super) lane: usize,
-    /// What.
-    pub(super) what: String,
+    /// Which of the things that it holds.
+    pub(super) part: String,
+    /// What; nothing when it is gone.
+    pub(super) what: Option<String>,
 }
 
 /// From this step to that one somebody is there.
@@ -123,9 +128,11 @@ pub(super) fn draw(story: &Story, names: &Names, objections: &[Objection]) -> Pi
         step_of: Vec::with_capacity(story.seen.len()),
         open: BTreeMap::new(),
     };
+    let mut holdings = Holdings::default();
     for (index, (at, seen)) in story.seen.iter().enumerate() {
         let about = objections.iter().any(|objection| objection.at == Some(index));
         drawing.see(index, *at, seen, about);
+        drawing.hold(holdings.take(names, seen));
         drawing.step_of.push(drawing.picture.steps.len().saturating_sub(1));
     }
     let Drawing { mut picture, step_of, partners, .. } = drawing;
@@ -209,16 +216,20 @@ struct Partners {
 impl Partners {
     fn of(story: &Story, names: &Names) -> Self {
         let mut partners = Self::default();
-        let mut sent: BTreeMap<(Lane, u64), std::collections::VecDeque<usize>> = BTreeMap::new();
-        for (index, (at, seen)) in story.seen.iter().enumerate() {
+        let mut sent: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
+        for (index, (_, seen)) in story.seen.iter().enumerate() {
             match seen {
                 Seen::Sent { link, .. } => {
                     let Some(client) = client_of(names, *link) else { continue };
-                    sent.entry((client, *at)).or_default().push_back(index);
+                    sent.entry(client).or_default().push(index);
                 }
-                Seen::Passed { from: from @ Lane::Client(_), to: Lane::Node(_), left, .. } => {
-                    let frame = sent.get_mut(&(*from, *left)).and_then(std::collections::VecDeque::pop_front);
-                    if let Some(frame) = frame {
+                Seen::Passed { from: from @ Lane::Client(_), to: Lane::Node(_), left, what } => {
+                    // The first that was sent by then and sounds alike; where none does, the first.
+                    let Some(waiting) = sent.get_mut(from) else { continue };
+                    let by_then = waiting.iter().take_while(|frame| story.seen[**frame].0 <= *left).count();
+                    let alike = |frame: &usize| matches!(&story.seen[*frame].1, Seen::Sent { frame, .. } if sounds_like(frame, what));
+                    let found = waiting[..by_then].iter().position(alike).or((by_then > 0).then_some(0));
+                    if let Some(frame) = found.map(|at| waiting.remove(at)) {
                         partners.carries.insert(index, frame);
                         partners.told_by.insert(frame, index);
                     }
@@ -251,6 +262,22 @@ impl Partners {
             self.brought_by.insert(index, passage);
             self.told_by.insert(passage, index);
         }
+    }
+}
+
+/// Whether a passage's words may be those of this frame.
+fn sounds_like(frame: &ClientFrame, what: &str) -> bool {
+    let first = what.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_lowercase();
+    let query = |query: &Query| format!("{query:?}").to_lowercase().starts_with(&first);
+    match frame {
+        ClientFrame::Command { command, .. } => command.name() == first,
+        ClientFrame::Query { query: asked, .. } => query(asked),
+        ClientFrame::Hello(_) => first == "hello",
+        ClientFrame::Open(_) => first == "open",
+        ClientFrame::Close { .. } => first == "close",
+        ClientFrame::Ping => first == "ping",
+        ClientFrame::Watch { .. } => first == "watch",
+        ClientFrame::Refresh { .. } => first == "refresh",
     }
 }
 
@@ -367,11 +394,15 @@ impl Drawing<'_> {
                 let (from, to) = (self.column(*from), self.column(*to));
                 self.step(at, *left, kind, from, to, said);
             }
-            Seen::State { of, what } => {
-                if let Some(lane) = self.column(*of) {
-                    let step = self.picture.steps.len().saturating_sub(1);
-                    self.picture.states.push(Holding { step, lane, what: names.within(what) });
-                }
+            Seen::State { .. } => {}
+        }
+    }
+
+    fn hold(&mut self, changes: Vec<Change>) {
+        let step = self.picture.steps.len().saturating_sub(1);
+        for Change { of, part, what } in changes {
+            if let Some(lane) = self.column(of) {
+                self.picture.states.push(Holding { step, lane, part, what });
             }
         }
     }
