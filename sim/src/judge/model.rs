@@ -6,7 +6,6 @@ use chamberlain_core::id::{AccountId, Revision, RoomId};
 use chamberlain_core::room::{Command, Event, Role, RoomKind};
 use chamberlain_core::wire::{Answer, ClientFrame, MemberView, Query, RoomView, ServerFrame};
 
-use super::links::Link;
 use super::rooms::{Entry, Room};
 use super::{Findings, Reading};
 use crate::room_model::{Bounds, Model, Person, Verdict};
@@ -165,9 +164,9 @@ pub(super) fn members(reading: &Reading<'_>, out: &mut Findings) {
         for at in &link.seen {
             let Seen::Came { frame, .. } = reading.seen(*at) else { continue };
             match frame {
-                ServerFrame::Opened { room, .. } => counts(reading, link, room, *at, out),
+                ServerFrame::Opened { room, .. } => counts(reading, room, *at, out),
                 ServerFrame::Ok { answer: Answer::Rooms { rooms, .. }, .. } => {
-                    rooms.iter().for_each(|room| counts(reading, link, room, *at, out));
+                    rooms.iter().for_each(|room| counts(reading, room, *at, out));
                 }
                 ServerFrame::Ok { id, answer: Answer::Members { room, members, total, more, .. } } => {
                     let sent = link.requests.get(id).and_then(|request| request.sent.first());
@@ -191,7 +190,7 @@ pub(super) fn members(reading: &Reading<'_>, out: &mut Findings) {
 }
 
 /// Members and messages are as many as are said.
-fn counts(reading: &Reading<'_>, link: &Link<'_>, view: &RoomView, at: usize, out: &mut Findings) {
+fn counts(reading: &Reading<'_>, view: &RoomView, at: usize, out: &mut Findings) {
     let Some(log) = reading.rooms.get(&view.room).filter(|_| reading.is_kept(view.room, view.head)) else { return };
     let Some(fact) = log.fact(view.head) else { return };
     let should = (log.roster(view.head).members.len(), fact.messages);

@@ -1,11 +1,11 @@
 //! S3: positions, and what is resumed from them.
 
-use chamberlain_core::id::RoomId;
+use chamberlain_core::id::{Revision, RoomId};
 use chamberlain_core::keys::Blob;
 use chamberlain_core::log::Position;
 use chamberlain_core::wire::{ResetWhy, ServerFrame};
 
-use super::links::{Asked, Came, Link};
+use super::links::{Asked, Came, Link, Opening};
 use super::{Findings, Reading};
 use crate::story::Seen;
 
@@ -18,6 +18,8 @@ pub(super) fn resumed(reading: &Reading<'_>, out: &mut Findings) {
             }
         }
         for opening in &link.openings {
+            // Where the log lost something, it is noticed where what is served meets what the node holds, at the head at the latest.
+            let unnoticed = |to: Revision| to < opening.head && !is_opened_with_ours(reading, link, opening);
             let begun_with_position =
                 opening.ask.is_some_and(|ask| link.opens[ask].open.position.as_ref().is_some_and(|p| !p.is_empty()));
             for at in &opening.frames {
@@ -35,7 +37,7 @@ pub(super) fn resumed(reading: &Reading<'_>, out: &mut Findings) {
                     }
                     continue;
                 }
-                if !reading.is_kept(room, *to) {
+                if !reading.is_kept(room, *to) || unnoticed(*to) {
                     continue;
                 }
                 let head = Position::from_blob(position, room, &reading.story.keys).map(|position| position.head);
@@ -48,9 +50,7 @@ pub(super) fn resumed(reading: &Reading<'_>, out: &mut Findings) {
             }
             if let Some((at, ResetWhy::UnknownPosition)) = opening.reset
                 && reading.lost.is_empty()
-                && opening
-                    .ask
-                    .is_some_and(|ask| is_of_log(reading, opening.room, link.opens[ask].open.position.as_ref()))
+                && is_opened_with_ours(reading, link, opening)
             {
                 out.push((
                     format!("{} on {:?} was reset, but its position is one of the log", opening.room, link.id),
@@ -59,6 +59,11 @@ pub(super) fn resumed(reading: &Reading<'_>, out: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether a room was opened without a position, or with one of its log.
+fn is_opened_with_ours(reading: &Reading<'_>, link: &Link<'_>, opening: &Opening) -> bool {
+    opening.ask.is_some_and(|ask| is_of_log(reading, opening.room, link.opens[ask].open.position.as_ref()))
 }
 
 /// Whether there is no position, or one of this log.
@@ -94,10 +99,10 @@ fn answered(
                 );
                 out.push((what, Some(at)));
             }
-            // Told of another log, and yet served from this one.
+            // Told of another log, and yet served from this one to its head.
             let served = opening.frames.iter().find(|frame| {
                 let range = super::links::range(reading.seen(**frame));
-                range.is_some_and(|(_, to)| !reading.is_kept(room, to) || !ours)
+                range.is_some_and(|(_, to)| !reading.is_kept(room, to) || (!ours && to >= opening.head))
             });
             if let (false, Some(frame)) = (ours, served) {
                 let what = format!("{room} on {:?} goes on from {} of another log", link.id, head.revision);
