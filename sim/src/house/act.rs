@@ -157,6 +157,7 @@ impl House {
                     4 | 5 => How::Now,
                     6 | 7 => How::Start,
                     8 | 9 => How::Limit(dice.below(30) as u32),
+                    10 => How::Beside,
                     _ => How::Invented,
                 };
                 Act::Open { room, how, kinds: dice.one_in(5) }
@@ -449,6 +450,8 @@ impl House {
         if how == How::Resume {
             return self.reopen(client, room);
         }
+        // Before the first revision there is nothing that it could be beside of.
+        let how = if how == How::Beside && seat.last == Revision::ZERO { How::Now } else { how };
         (seat.asked, seat.wanted) = (true, true);
         let kinds = kinds.then(|| vec!["message".to_owned(), "edited".to_owned()]);
         let (position, from, limit) = match how {
@@ -456,8 +459,9 @@ impl House {
             How::Start => (None, Some(Revision(1)), None),
             How::Limit(limit) => (None, None, Some(limit)),
             How::Invented => (Some(Blob::from(vec![7; 57])), None, None),
-            How::Beyond => {
-                let head = Head { revision: seat.last.plus(1_000), digest: Digest([9; 32]) };
+            How::Beyond | How::Beside => {
+                let ahead = if how == How::Beyond { 1_000 } else { 0 };
+                let head = Head { revision: seat.last.plus(ahead), digest: Digest([9; 32]) };
                 (Some(Position { room, head }.to_blob(&keys)), None, None)
             }
         };

@@ -180,4 +180,6 @@ pub enum How {
     Invented,
     /// A position of this site, beyond the log: as if the log had lost something.
     Beyond,
+    /// A position of this site, beside the log: as if the log had lost something and gone on.
+    Beside,
 }
