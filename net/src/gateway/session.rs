@@ -223,8 +223,11 @@ impl Session {
             Done::Opened { room, input } => {
                 // Notes first: an account event that tells of the room comes before the room's key.
                 self.read_notes();
-                self.rooms.0.insert(room.id, room);
+                let (id, head) = (room.id, room.hub.lock().state().head().revision);
+                self.rooms.0.insert(id, room);
                 self.step(*input);
+                // It may have moved since its head was looked at, and the note of it found the room not open yet.
+                self.step(Input::Moved { room: id, head });
             }
             Done::Refreshed(who) => self.who.expires = who.expires,
             Done::End { code, refused } => {
