@@ -21,7 +21,7 @@ use chamberlain_core::wire::{ClientFrame, Codec, Hello, ServerFrame, Welcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::auth::{AuthError, Authenticate, Identity};
-use crate::node::{Node, Notes};
+use crate::node::Node;
 use connection::{Connection, Event, Incoming};
 use session::Session;
 
@@ -75,10 +75,14 @@ where
     let joined = inner.sockets.join(&who.account, codec, who.admin, node.limits());
     let handle = joined.map_err(|reason| Some((4009, reason.into())))?;
     let mut session = Session::new(inner.clone(), auth.clone(), who, handle, hello.batch);
+    // Looked at again: who is shut out from here on is told so as a connection of the account.
+    if inner.is_disabled(&session.who.account).await.map_err(|refused| Some((4013, refused)))? {
+        return Err(Some((4003, Reason::AccountDisabled.into())));
+    }
     // Joined already: what happens to the account from the head on that is read here reaches the session.
     // What was noted before the head was read, the head covers.
     let noted = session.handle.clone();
-    let head = inner.account_head(&session.who.account, || noted.take(&mut Notes::default())).await;
+    let head = inner.account_head(&session.who.account, || noted.forget_account_events()).await;
     let account_revision = head.map_err(|refused| Some((4013, refused)))?;
     let name = chamberlain_core::room::display_name(&entry.account, &entry.name, entry.local_name.as_deref());
     session.send(&ServerFrame::Welcome(Welcome {

@@ -75,11 +75,19 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     rooms: Lock<BTreeMap<RoomId, Arc<OnceCell<Arc<Room>>>>>,
     accounts: Lock<BTreeMap<AccountId, Arc<AccountLog>>>,
-    profiles: Lock<BTreeMap<AccountId, Account>>,
+    profiles: Lock<Profiles>,
     effects: effects::Queue,
     draining: AtomicBool,
     /// Bounds what one node loads at once, so that a storm of cold rooms does not read everything at the same time.
     loads: Semaphore,
+}
+
+/// Directory entries in memory.
+#[derive(Default)]
+struct Profiles {
+    entries: BTreeMap<AccountId, Account>,
+    /// How often entries were changed: what was read before a change is not kept after it.
+    changes: u64,
 }
 
 /// Accounts whose directory entries are kept in memory.
@@ -99,7 +107,7 @@ impl Node {
             clock: Clock::start(),
             rooms: Lock::new(BTreeMap::new()),
             accounts: Lock::new(BTreeMap::new()),
-            profiles: Lock::new(BTreeMap::new()),
+            profiles: Lock::new(Profiles::default()),
             effects: effects::Queue::new(),
             draining: AtomicBool::new(false),
             loads: Semaphore::new(LOADS_AT_ONCE),
@@ -218,12 +226,7 @@ impl Node {
 
     /// Adds or replaces directory entries.
     pub async fn put_accounts(&self, accounts: &[Account]) -> Result<(), Refused> {
-        let put = self.0.stores.directory.put(accounts).await;
-        let mut profiles = self.0.profiles.lock();
-        for account in accounts {
-            profiles.remove(&account.account);
-        }
-        put.map_err(refuse_store)
+        self.0.put_accounts(accounts).await
     }
 
     /// Lets an account in again that was shut out. It is in no room until it is added.
@@ -267,26 +270,41 @@ impl Inner {
         rooms.iter().filter_map(|cell| cell.get()).map(|room| room.backlog()).sum()
     }
 
+    /// Adds or replaces directory entries. What is in memory of them goes, even where it is not known whether they were
+    /// replaced.
+    async fn put_accounts(&self, accounts: &[Account]) -> Result<(), Refused> {
+        let put = self.stores.directory.put(accounts).await;
+        let mut profiles = self.profiles.lock();
+        profiles.changes += 1;
+        for account in accounts {
+            profiles.entries.remove(&account.account);
+        }
+        put.map_err(refuse_store)
+    }
+
     /// Directory entries of these accounts, those that exist; from memory where they are there.
     async fn directory(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Account>, Refused> {
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
-        {
+        let changes = {
             let profiles = self.profiles.lock();
             for account in accounts {
-                match profiles.get(account) {
+                match profiles.entries.get(account) {
                     Some(entry) => drop(found.insert(account.clone(), entry.clone())),
                     None => missing.push(account.clone()),
                 }
             }
-        }
+            profiles.changes
+        };
         if !missing.is_empty() {
             let read = self.stores.directory.get(&missing).await.map_err(refuse_store)?;
             let mut profiles = self.profiles.lock();
-            if profiles.len() + read.len() > PROFILES_KEPT {
-                profiles.clear();
+            if profiles.changes == changes {
+                if profiles.entries.len() + read.len() > PROFILES_KEPT {
+                    profiles.entries.clear();
+                }
+                profiles.entries.extend(read.iter().map(|(account, entry)| (account.clone(), entry.clone())));
             }
-            profiles.extend(read.iter().map(|(account, entry)| (account.clone(), entry.clone())));
             found.extend(read);
         }
         Ok(found)
@@ -294,6 +312,11 @@ impl Inner {
 
     async fn account(&self, account: &AccountId) -> Result<Option<Account>, Refused> {
         Ok(self.directory(std::slice::from_ref(account)).await?.remove(account))
+    }
+
+    /// Whether the directory says that the account is shut out.
+    pub(crate) async fn is_disabled(&self, account: &AccountId) -> Result<bool, Refused> {
+        Ok(self.account(account).await?.is_some_and(|entry| entry.disabled))
     }
 
     /// The name of an account for people.

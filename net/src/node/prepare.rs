@@ -9,7 +9,7 @@ use chamberlain_core::id::{AccountId, RequestId, RoomId};
 use chamberlain_core::room::{Command, Profile, Reason, Refused, Request, display_name};
 use chamberlain_stores::Account;
 
-use super::{Inner, refuse_store};
+use super::Inner;
 use crate::auth::Identity;
 
 impl Inner {
@@ -111,8 +111,7 @@ impl Inner {
         let mut entry = self.account(account).await?.ok_or(Reason::UnknownAccount)?;
         if !entry.disabled {
             entry.disabled = true;
-            self.stores.directory.put(std::slice::from_ref(&entry)).await.map_err(refuse_store)?;
-            self.profiles.lock().remove(account);
+            self.put_accounts(std::slice::from_ref(&entry)).await?;
         }
         self.sockets.shut_out(account);
         let rooms = self.expel(who, id, account).await?;

@@ -64,6 +64,11 @@ impl Handle {
         self.wake.notify_one();
     }
 
+    /// Drops what was noted of the account's log so far: a head that is read now covers it.
+    pub(crate) fn forget_account_events(&self) {
+        self.notes.lock().inputs.retain(|input| !matches!(input, Input::AccountEvent { .. }));
+    }
+
     /// Takes all notes.
     pub(crate) fn take(&self, into: &mut Notes) {
         let mut notes = self.notes.lock();
