@@ -89,11 +89,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             failed.push(format!("{} at seed {seed}", scenario.name));
             first.get_or_insert(failure);
         }
-        println!("{:<18} {}", scenario.name, figures(&tally, started.elapsed()));
+        println!("{:<22} {}", scenario.name, figures(&tally, started.elapsed()));
         together.add(&tally);
     }
     if scenarios.len() > 1 {
-        println!("{:<18} {}", "together", figures(&together, took));
+        println!("{:<22} {}", "together", figures(&together, took));
     }
     let missed = reached(&together);
     if args.json {

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Command::Diverge(args) => diverge::main(&args),
         Command::Digests(args) => diverge::digests(&args),
         Command::Scenarios => {
-            SCENARIOS.iter().for_each(|scenario| println!("{:<18} {}", scenario.name, scenario.what));
+            SCENARIOS.iter().for_each(|scenario| println!("{:<22} {}", scenario.name, scenario.what));
             Ok(())
         }
         Command::Oracles => {
