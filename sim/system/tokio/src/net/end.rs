@@ -53,6 +53,8 @@ pub(crate) struct Out {
     /// From `acked` on.
     pub(crate) bytes: VecDeque<u8>,
     pub(crate) capacity: usize,
+    /// It was full, and takes nothing until a third of it is free: else writes and segments would become ever smaller.
+    pub(crate) full: bool,
     pub(crate) acked: u64,
     pub(crate) next: u64,
     /// Up to where the other end has room.
@@ -60,6 +62,15 @@ pub(crate) struct Out {
     pub(crate) finishing: bool,
     pub(crate) finished: bool,
     pub(crate) waker: Option<Waker>,
+}
+
+impl Out {
+    /// How much it takes.
+    pub(crate) fn room(&mut self) -> usize {
+        let free = self.capacity.saturating_sub(self.bytes.len());
+        self.full = free == 0 || self.full && free < self.capacity / 3;
+        if self.full { 0 } else { free }
+    }
 }
 
 /// What comes in.
@@ -98,6 +109,7 @@ impl End {
             out: Out {
                 bytes: VecDeque::new(),
                 capacity: send,
+                full: false,
                 acked: 0,
                 next: 0,
                 limit: receive as u64,
@@ -164,7 +176,7 @@ impl End {
         out.finished |= upto - out.acked > bytes as u64;
         out.acked = upto;
         out.next = out.next.max(upto);
-        out.waker.take()
+        (out.room() > 0).then(|| out.waker.take()).flatten()
     }
 
     /// A segment came. Who is to be woken.

@@ -142,8 +142,7 @@ impl TcpStream {
             if end.out.finishing {
                 return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
             }
-            let room = end.out.capacity.saturating_sub(end.out.bytes.len());
-            let mut take = bytes.len().min(room);
+            let mut take = bytes.len().min(end.out.room());
             if take == 0 && !bytes.is_empty() {
                 end.out.waker = Some(cx.waker().clone());
                 return Poll::Pending;

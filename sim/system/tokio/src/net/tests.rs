@@ -287,3 +287,24 @@ fn every_host_has_its_own_wall_clock() {
         assert!((4.9..5.1).contains(&off), "{off}");
     });
 }
+
+#[test]
+fn writes_in_parts_do_not_become_ever_smaller() {
+    let machines = Machines { partial: 30, send_buffer: 4_096, ..Machines::default() };
+    let link = Link { bandwidth: 30_000, ..Link::default() };
+    simulate(1, machines, link, || async {
+        let ((server, s), (client, _)) = (host(), host());
+        serve(&server, |mut stream| async move {
+            stream.write_all(&[1; 300_000]).await.expect("written");
+        });
+        on(&client, async move {
+            let begun = Instant::now();
+            let mut stream = TcpStream::connect(at(s)).await.expect("connected");
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.expect("read");
+            let took = begun.elapsed().as_secs_f64();
+            assert!((10.0..14.0).contains(&took), "{took} s");
+        })
+        .await;
+    });
+}
