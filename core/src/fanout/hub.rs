@@ -5,6 +5,7 @@
 //! room and not once per frame, by way of [`Packed::vouched`]. A position is given only where the chain of digests up to it
 //! is known: in memory always; in what was fetched, if the socket's own chain leads there; empty otherwise.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -35,12 +36,18 @@ pub struct Hub {
     batch_items: usize,
     frame_bytes: usize,
     tail: Tail<Held>,
+    /// Heads that the log had lately, older ones than the tail knows among them: a chain that a client began is held against
+    /// each that it passes, so that it cannot go past the head at which it was opened with another log's digest.
+    milestones: VecDeque<Head>,
     cache: Cache,
     /// The last revision that removed anybody; up to the head that the hub began with, not known better.
     last_removal: Revision,
     /// The record that contradicted the fold: from then on nothing is taken.
     broken: Option<Contradiction>,
 }
+
+/// Heads that are remembered: 10 KiB a room at most.
+const MILESTONES: usize = 256;
 
 /// A record in memory.
 #[derive(Debug)]
@@ -62,6 +69,7 @@ impl Hub {
     /// A hub of the room as folded so far; it holds no records yet.
     pub fn new(state: RoomState, keys: Arc<SiteKeys>, limits: &Limits, framing: Framing) -> Self {
         let head = state.head().revision;
+        let milestones = VecDeque::from([state.head()]);
         Self {
             state,
             keys,
@@ -69,6 +77,7 @@ impl Hub {
             batch_items: limits.batch_items as usize,
             frame_bytes: limits.frame_out_bytes as usize,
             tail: Tail::new(head, limits.tail_records as usize, limits.tail_bytes as usize),
+            milestones,
             cache: Cache::new(limits.frame_out_bytes as usize),
             last_removal: head,
             broken: None,
@@ -106,6 +115,10 @@ impl Hub {
         for revision in lost {
             self.bury(revision);
         }
+        if self.milestones.len() >= MILESTONES {
+            self.milestones.pop_front();
+        }
+        self.milestones.push_back(after);
         let removes = |event: &Event| matches!(event, Event::MembersRemoved { .. });
         if let Some(removal) = record.items().filter(|item| removes(item.event)).last() {
             self.last_removal = removal.revision;
@@ -219,7 +232,7 @@ impl Hub {
                 if line.revision > to {
                     return Some(lines);
                 }
-                let ours = self.digest_at(line.revision);
+                let ours = self.digest_at(line.revision).or_else(|| self.milestone(line.revision));
                 match (line.digest, ours) {
                     (Some(theirs), Some(ours)) if theirs != ours => return None,
                     (None, Some(_)) => line.digest = ours,
@@ -275,6 +288,11 @@ impl Hub {
             None => Some(held.before),
             Some(at) => held.lines.get(at as usize)?.digest,
         }
+    }
+
+    fn milestone(&self, revision: Revision) -> Option<Digest> {
+        let at = self.milestones.binary_search_by_key(&revision, |head| head.revision).ok()?;
+        Some(self.milestones[at].digest)
     }
 
     /// Nobody is served the body at `revision` again.
