@@ -71,6 +71,11 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scripted("away-at-the-rotation", "K-18: keys after an absence, and keys refused", scenes::away_at_the_rotation),
     scripted("many-at-one-record", "S-20: loads per record do not grow with connections", scenes::many_at_one_record),
+    scripted(
+        "quiet-beside-busy",
+        "S-10, S-14: a thin connection with a busy room and a quiet one",
+        scenes::quiet_beside_busy,
+    ),
     scripted("watcher-behind", "a watcher that reads nothing while much happens", scenes::watcher_behind),
     scripted(
         "two-at-once",

@@ -119,6 +119,32 @@ pub(crate) fn watcher_behind() -> Play {
     play
 }
 
+/// S-10, S-14: a thin connection whose client has a busy room open and a quiet one, without batches.
+pub(crate) fn quiet_beside_busy() -> Play {
+    let limits = Limits {
+        slow_ms: 60_000,
+        submits_burst: 10_000,
+        submits_per_second: 10_000,
+        replies_waiting: 16,
+        open_rooms: 8,
+        ..Limits::default()
+    };
+    let mut play = Play::new(1, &[0, 1]).limits(limits).takes(1, Codec::Json, false).narrow().thin();
+    hall(&mut play, &[1]);
+    play.act(0, |_| Act::Create { others: vec![1] });
+    play.wait_ms(500);
+    play.act(1, |rooms| open(rooms[1], How::Now));
+    play.wait_ms(500);
+    for nth in 0..300 {
+        play.act(0, |rooms| Act::Burst(rooms[0], 4));
+        play.wait_ms(6);
+        if nth == 100 {
+            play.act(0, |rooms| say(rooms[1]));
+        }
+    }
+    play
+}
+
 /// M-02, M-11, M-12: both ends of a room of two, two owners that leave at once, two additions near the limit, at two nodes.
 pub(crate) fn two_at_once() -> Play {
     let mut play = Play::new(2, &[0, 1, 2]).limits(Limits { room_members: 4, ..Limits::default() }).stubborn();

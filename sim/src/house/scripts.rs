@@ -54,6 +54,13 @@ impl Play {
         self
     }
 
+    /// Connections carry little.
+    #[must_use]
+    pub fn thin(mut self) -> Self {
+        self.knobs.faults.link_thin = true;
+        self
+    }
+
     /// Every node believes that it owns every room.
     #[must_use]
     pub fn stubborn(mut self) -> Self {

@@ -9,7 +9,7 @@ use super::{Findings, Reading};
 use crate::story::Seen;
 
 /// Answers and events of a connection that wait beside those that the limits count: watched events, one write.
-const WAITING: u64 = 1_024;
+const WAITING: u64 = 400;
 /// Bytes that wait, counted in the largest frames.
 const WAITING_FRAMES: u64 = 16;
 /// WebSocket's code for a server that broke.

@@ -10,6 +10,7 @@ mod chain;
 mod covered;
 mod effects;
 mod entitled;
+mod fair;
 mod keys;
 mod links;
 mod live;
@@ -73,6 +74,7 @@ pub const ORACLES: &[Oracle] = &[
     oracle("X3", "a reported result is true", refused::true_results),
     oracle("D1", "delivered only to the entitled, and as it was recorded", entitled::delivered),
     oracle("V1", "once faults stop, everyone is answered and caught up within the bound", live::caught_up),
+    oracle("fair", "a busy room keeps no other room of a connection waiting", fair::fair),
     oracle("B1", "nothing is quarantined or breaks while the stores keep their promises", live::whole),
     oracle("N-13", "times of records never fall", chain::times),
     oracle("chain", "records follow one another, and what landed stays", chain::follows),

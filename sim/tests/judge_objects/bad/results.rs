@@ -1,8 +1,9 @@
 //! L1, M, X3, S4, V1, B1: what was answered, how much waits, and for how long.
 
-use chamberlain_core::id::Revision;
+use chamberlain_core::id::{Revision, RoomId};
+use chamberlain_core::keys::Blob;
 use chamberlain_core::room::{Outcome, Reason, Role};
-use chamberlain_core::wire::{Answer, ResetWhy, ServerFrame};
+use chamberlain_core::wire::{Answer, ResetWhy, ServerFrame, VoidWhy};
 use chamberlain_sim::plan;
 use chamberlain_sim::story::{Seen, Story};
 
@@ -101,6 +102,23 @@ pub(super) const CASES: &[Case] = &[
     case("S4", "bytes pile up for a connection", |story, _| {
         let time = story.seen[story.seen.len() - 1].0;
         story.seen.push((time, Seen::Holds { link: ADA_AGAIN, items: 10, bytes: 1 << 40 }));
+    }),
+    case("fair", "a quiet room waits while another one is busy", |story, _| {
+        let at = came(story, ADA, |frame| matches!(frame, ServerFrame::Batch { .. }));
+        story.seen.iter_mut().skip(at).for_each(|(time, _)| *time += 60_000_000);
+        let opened = came(story, ADA, |frame| matches!(frame, ServerFrame::Opened { .. }));
+        let Seen::Came { frame: ServerFrame::Opened { room, .. }, .. } = &story.seen[opened].1 else {
+            panic!("opened")
+        };
+        let (busy, mut view) = (RoomId::from_digest(&[7; 32]), room.clone());
+        view.room = busy;
+        for nth in (1..=200).rev().map(Revision) {
+            let position = Blob::default();
+            let frame = ServerFrame::Void { room: busy, from: nth, to: nth, why: VoidWhy::Filtered, position };
+            insert(story, at, Seen::Came { link: ADA, frame });
+        }
+        let frame = ServerFrame::Opened { room: view, after: Revision::ZERO, head: Revision(200) };
+        insert(story, at, Seen::Came { link: ADA, frame });
     }),
     case("V1", "a request is not answered", |story, _| {
         let at = came(story, CYD, |frame| is_answer(frame, 14));
