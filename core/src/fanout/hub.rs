@@ -47,7 +47,7 @@ pub struct Hub {
 }
 
 /// Heads that are remembered: 10 KiB a room at most.
-const MILESTONES: usize = 256;
+pub(super) const MILESTONES: usize = 256;
 
 /// A record in memory.
 #[derive(Debug)]
@@ -232,10 +232,10 @@ impl Hub {
                 if line.revision > to {
                     return Some(lines);
                 }
-                let ours = self.digest_at(line.revision).or_else(|| self.milestone(line.revision));
-                match (line.digest, ours) {
+                let ours = self.digest_at(line.revision);
+                match (line.digest, ours.or_else(|| self.milestone(line.revision))) {
                     (Some(theirs), Some(ours)) if theirs != ours => return None,
-                    (None, Some(_)) => line.digest = ours,
+                    (None, _) => line.digest = ours,
                     _ => {}
                 }
                 (after, chain) = (line.revision, line.digest);

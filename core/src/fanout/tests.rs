@@ -463,7 +463,13 @@ fn a_chain_that_is_not_ours_is_found_out_where_the_two_meet() {
     assert!(matches!(channel.hub.pack(&ask(&ada, 7, forged, None)), Pack::Unknown));
     let past = Past::new(channel.records[1..].to_vec()).expect("consecutive");
     assert!(matches!(channel.hub.pack(&ask(&ada, 4, forged, Some(&past))), Pack::Unknown));
+    let past = Past::new(channel.records[1..3].to_vec()).expect("consecutive");
+    let passes = channel.hub.pack(&ask(&ada, 3, forged, Some(&past)));
+    assert!(matches!(passes, Pack::Unknown), "a head that the log had lately is passed");
     // Before the two meet it cannot be told; it is not handed to anybody else.
+    for _ in 0..super::hub::MILESTONES {
+        channel.say();
+    }
     let past = Past::new(channel.records[1..3].to_vec()).expect("consecutive");
     let misled = packed(channel.hub.pack(&ask(&ada, 3, forged, Some(&past))));
     let honest = packed(channel.hub.pack(&ask(&ada, 3, Some(channel.digest(3)), Some(&past))));

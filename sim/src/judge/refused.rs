@@ -133,7 +133,8 @@ fn was_refused(
             return reading.story.people.iter().all(|person| person.account != *account);
         }
         (Command::DisableAccount { .. }, Reason::NotAdmin) => {
-            return !people(reading).iter().any(|person| person.account == *who && person.admin);
+            let admin = people(reading).iter().any(|person| person.account == *who && person.admin);
+            return !admin || is_shut_out(reading, who, Some(answered.at));
         }
         (Command::DisableAccount { .. }, _) => return true,
         (_, Reason::TooMany) if named.len() > limits.accounts_per_command as usize => return true,
