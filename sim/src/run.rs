@@ -76,6 +76,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "S-10, S-14: a thin connection with a busy room and a quiet one",
         scenes::quiet_beside_busy,
     ),
+    scripted("log-restored", "K-22, N-14: the log loses what it had acknowledged, and goes on", scenes::log_restored),
+    scripted("vault-lost", "K-19: the secrets of a room are gone, and its log is not", scenes::vault_lost),
+    scripted(
+        "removal-retried",
+        "M-21: a removal whose answer is lost in a crash, asked again",
+        scenes::removal_retried,
+    ),
     scripted("watcher-behind", "a watcher that reads nothing while much happens", scenes::watcher_behind),
     scripted(
         "two-at-once",

@@ -197,6 +197,8 @@ pub struct Story {
     /// Whether stores kept their promises: no acknowledged record or secret was lost. Where one was lost on purpose, what
     /// follows from it is told plainly, and only that is asked for.
     pub stores_whole: bool,
+    /// Whether old versions of keys are handed out for ever.
+    pub keeps_keys: bool,
     /// Whether messages and states are told as well: for people, at a cost.
     pub detailed: bool,
     /// From [`Seen::Healed`] on everybody is caught up, and every request answered, within so many microseconds.
@@ -217,6 +219,7 @@ impl Story {
             limits,
             people: Vec::new(),
             stores_whole: true,
+            keeps_keys: false,
             detailed: false,
             patience,
             seen: Vec::new(),

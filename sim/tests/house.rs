@@ -15,7 +15,9 @@ const FEW: u64 = 10;
 fn holds(name: &str, seed: u64) -> Run {
     let run = play(scenario(name).expect("its name"), &mut Tape::seeded(seed), false);
     assert_eq!(verdict(&run), [], "{name}, seed {seed}: {}", run.configuration);
-    assert_eq!(run.story.ending.unwell, Vec::<String>::new(), "{name}, seed {seed}: {}", run.configuration);
+    // A room whose log or keys were lost on purpose stands still.
+    let unwell = run.story.ending.unwell.iter().filter(|_| run.story.stores_whole).collect::<Vec<_>>();
+    assert_eq!(unwell, Vec::<&String>::new(), "{name}, seed {seed}: {}", run.configuration);
     run
 }
 

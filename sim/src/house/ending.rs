@@ -32,6 +32,7 @@ impl House {
         let mut story = Story::new(keys, Arc::new(knobs.limits.clone()), PATIENCE);
         story.detailed = detailed;
         story.people = plan::people();
+        story.keeps_keys = knobs.grace_ms.is_none();
         Self {
             now: 0,
             events: 0,

@@ -26,6 +26,8 @@ pub(crate) struct Knobs {
     pub(crate) eager: bool,
     /// Every node believes that it owns every room.
     pub(crate) stubborn: bool,
+    /// Keys of versions that were replaced so many milliseconds ago are handed out no more; for ever, without it.
+    pub(crate) grace_ms: Option<u64>,
     pub(crate) limits: Limits,
     /// What goes wrong by itself, at any time.
     pub(crate) faults: Rates,
@@ -70,6 +72,7 @@ impl Knobs {
             think_us: 0,
             eager: false,
             stubborn: false,
+            grace_ms: None,
             limits: Limits::default(),
             faults: Rates::default(),
             armed: Vec::new(),
@@ -122,6 +125,7 @@ impl Knobs {
             think_us: *tape.pick(WORLD, "think", &[20_000, 2_000, 100_000, 500_000]),
             eager,
             stubborn,
+            grace_ms: *tape.pick(WORLD, "grace", &[None, None, Some(1_000), Some(50)]),
             limits: limits(tape),
             faults,
             armed,
@@ -142,6 +146,9 @@ impl Knobs {
             .collect();
         if !changed.is_empty() {
             let _ = write!(text, "; limits {}", changed.join(", "));
+        }
+        if let Some(ms) = self.grace_ms {
+            let _ = write!(text, "; keys that were replaced are kept for {ms} ms");
         }
         let faults = &self.faults;
         let rates = [

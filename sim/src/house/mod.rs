@@ -17,6 +17,7 @@ mod ending;
 mod faults;
 mod knobs;
 mod link;
+mod losses;
 mod node;
 mod opening;
 mod probes;

@@ -268,7 +268,8 @@ impl House {
     pub(super) fn give_key(&mut self, node: usize, link: LinkId, id: RoomId, opening: OpeningId, version: KeyVersion) {
         let Some(session) = self.nodes[node].sessions.get(&link) else { return };
         let (account, codec) = (session.account.clone(), session.codec);
-        let state = self.room_at(node, id).map(|room| room.hub.state());
+        let kept = self.is_kept(node, id, version);
+        let state = self.room_at(node, id).map(|room| room.hub.state()).filter(|_| kept);
         let public = state.filter(|state| state.may_hold(&account, version)).and_then(|state| state.public(version));
         let Some(public) = public else {
             self.probe("key refused");

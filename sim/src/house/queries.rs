@@ -75,11 +75,11 @@ impl House {
         then: Then<Result<Said, Refused>>,
     ) {
         let Some(room) = self.room_at(node, id) else { return then(self, Err(Reason::StoreUnavailable.into())) };
-        let state = room.hub.state();
-        let held = key_of(state, who, version);
+        let held = key_of(room.hub.state(), who, version);
         let (version, public) = match held {
-            Ok(held) => held,
-            Err(reason) => {
+            Ok((version, public)) if self.is_kept(node, id, version) => (version, public),
+            held => {
+                let reason = held.err().unwrap_or(Reason::NoSuchKey);
                 self.probe("key refused");
                 return then(self, Err(reason.into()));
             }
@@ -184,10 +184,12 @@ impl House {
         let (after, to) = (Revision(after), Revision(to));
         self.call(node, Op::Read { log: Self::log_of(id), after, bytes: READ_BYTES }, move |house, told| {
             let Ok(Answer::Records(stored)) = told else { return then(house, Err(Reason::StoreUnavailable.into())) };
+            let (wall, grace) = (house.wall(node), house.knobs.grace_ms);
             let Some(room) = house.room_at(node, id) else {
                 return then(house, Err(Reason::StoreUnavailable.into()));
             };
             let state = room.hub.state();
+            let is_kept = |version| grace.is_none_or(|ms| !state.is_expired(version, wall, ms));
             let records = stored.iter().filter_map(|stored| Record::<Happened>::decode(&stored.bytes).ok());
             let mut items = Vec::new();
             for record in records {
@@ -199,7 +201,11 @@ impl House {
                     account: item.account.clone(),
                     event: item.event.clone(),
                     body: match item.body {
-                        Body::Present(bytes) if !state.is_erased(item.revision) => Envelope::from_bytes(bytes).ok(),
+                        Body::Present(bytes)
+                            if !state.is_erased(item.revision) && item.event.sealed_under().is_none_or(is_kept) =>
+                        {
+                            Envelope::from_bytes(bytes).ok()
+                        }
                         _ => None,
                     },
                 }));

@@ -385,6 +385,13 @@ impl House {
         }
     }
 
+    /// Whether the key of a version is handed out still.
+    pub(super) fn is_kept(&mut self, node: usize, id: RoomId, version: KeyVersion) -> bool {
+        let (wall, grace) = (self.wall(node), self.knobs.grace_ms);
+        let expired = |ms| self.room_at(node, id).is_some_and(|room| room.hub.state().is_expired(version, wall, ms));
+        !grace.is_some_and(expired)
+    }
+
     /// The secret of a version, checked against the public half in the log. Entitlement is the caller's business.
     pub(super) fn secret(
         &mut self,

@@ -145,6 +145,63 @@ pub(crate) fn quiet_beside_busy() -> Play {
     play
 }
 
+/// K-22, N-14: a key is handed out, the log loses the record that made it current, and goes on.
+pub(crate) fn log_restored() -> Play {
+    let mut play = Play::new(1, &[0, 1, 2, 3]);
+    hall(&mut play, &[1, 2, 3]);
+    play.act(0, |rooms| say(rooms[0]));
+    play.wait_ms(50);
+    play.act(0, |rooms| Act::Remove { room: rooms[0], accounts: vec![2] });
+    play.wait_ms(50);
+    play.act(0, |rooms| say(rooms[0]));
+    play.wait_ms(50);
+    play.lose_records(0, 2);
+    for account in [1, 3] {
+        play.act(0, move |rooms| Act::Remove { room: rooms[0], accounts: vec![account] });
+        play.wait_ms(300);
+        play.act(0, |rooms| say(rooms[0]));
+        play.wait_ms(300);
+    }
+    play
+}
+
+/// K-19: the vault is gone, and the log is not.
+pub(crate) fn vault_lost() -> Play {
+    let mut play = Play::new(1, &[0, 1, 2]);
+    hall(&mut play, &[1, 2]);
+    play.act(0, |_| Act::Create { others: vec![1] });
+    play.wait_ms(50);
+    play.act(0, |rooms| say(rooms[0]));
+    play.act(0, |rooms| say(rooms[1]));
+    play.wait_ms(50);
+    play.lose_secrets(0);
+    play.wait_ms(1_000);
+    for _ in 0..3 {
+        play.act(0, |rooms| Act::Remove { room: rooms[0], accounts: vec![2] });
+        play.act(1, |rooms| open(rooms[0], How::Start));
+        play.act(1, |rooms| Act::Say { room: rooms[0], sealed: Some(0), same_name: false });
+        play.act(0, |rooms| say(rooms[1]));
+        play.wait_ms(200);
+    }
+    play
+}
+
+/// M-21: a removal whose answer is lost in a crash, asked again at whichever node is there.
+pub(crate) fn removal_retried() -> Play {
+    let mut play = Play::new(2, &[0, 1, 2]);
+    hall(&mut play, &[1, 2]);
+    // Each of the nodes, half-way through an append, before it landed and after.
+    for whom in [0, 49, 50, 1] {
+        play.blow(Kind::Trap, whom, 0);
+        play.act(0, |rooms| Act::Remove { room: rooms[0], accounts: vec![2] });
+        play.wait_ms(1_000);
+        play.act(0, |_| Act::Retry);
+        play.act(0, |rooms| Act::Add { room: rooms[0], accounts: vec![2], none: false });
+        play.wait_ms(1_000);
+    }
+    play
+}
+
 /// M-02, M-11, M-12: both ends of a room of two, two owners that leave at once, two additions near the limit, at two nodes.
 pub(crate) fn two_at_once() -> Play {
     let mut play = Play::new(2, &[0, 1, 2]).limits(Limits { room_members: 4, ..Limits::default() }).stubborn();

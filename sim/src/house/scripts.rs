@@ -92,6 +92,22 @@ impl Play {
         self.line(move |house| house.blow(kind, whom, ms * 1_000));
     }
 
+    /// The log of a room loses its last records.
+    pub fn lose_records(&mut self, room: usize, count: usize) {
+        self.line(move |house| {
+            let room = house.rooms_begun()[room];
+            house.lose_records(room, count);
+        });
+    }
+
+    /// The vault loses the secrets of a room.
+    pub fn lose_secrets(&mut self, room: usize) {
+        self.line(move |house| {
+            let room = house.rooms_begun()[room];
+            house.lose_secrets(room);
+        });
+    }
+
     /// A client reads nothing for so long.
     pub fn stall(&mut self, client: usize, ms: u64) {
         self.line(move |house| {

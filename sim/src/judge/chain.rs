@@ -1,19 +1,53 @@
 //! The logs themselves: records follow one another, times never fall, snapshots are folds.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use chamberlain_core::id::{LogId, Revision, RoomId};
 use chamberlain_core::log::{Head, Record};
 use chamberlain_core::room::{Event, Fold};
 
 use super::{Findings, Reading};
 use crate::story::Seen;
-use chamberlain_core::id::LogId;
 
 /// Records can be read and follow one another, and none contradicts what came before it.
 pub(super) fn follows(reading: &Reading<'_>, out: &mut Findings) {
-    if reading.story.stores_whole {
-        out.extend(reading.broken.iter().cloned());
+    match reading.story.stores_whole {
+        true => out.extend(reading.broken.iter().cloned()),
+        false => gone_on(reading, out),
     }
     for room in reading.rooms.values() {
         out.extend(room.contradictions.iter().cloned());
+    }
+}
+
+/// Who knows what a log held does not go on where it lost it. One node alone, which lived through it and had the room open all
+/// the time, knows for sure.
+fn gone_on(reading: &Reading<'_>, out: &mut Findings) {
+    let mut nodes = BTreeSet::new();
+    let mut began = 0;
+    let mut tops: BTreeMap<RoomId, (Revision, usize)> = BTreeMap::new();
+    for (at, (_, seen)) in reading.story.seen.iter().enumerate() {
+        match seen {
+            Seen::Started { node } => {
+                nodes.insert(*node);
+                began = at;
+            }
+            Seen::Landed { log: LogId::Room(room), record } => {
+                let (head, since) = tops.get(room).copied().unwrap_or_default();
+                let mut openings = reading.links.values().flat_map(|link| &link.openings);
+                let knew = nodes.len() <= 1
+                    && began <= since
+                    && openings.any(|one| one.room == *room && one.opened < since && one.is_open(at));
+                if record.first <= head && knew {
+                    out.push((
+                        format!("{} of {room} landed again, where it had landed before", record.first),
+                        Some(at),
+                    ));
+                }
+                tops.insert(*room, (record.last.max(head), at));
+            }
+            _ => {}
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! D1: what was delivered, and to whom.
 
-use chamberlain_core::id::{Revision, RoomId};
+use chamberlain_core::id::{KeyVersion, Revision, RoomId};
 use chamberlain_core::keys::Envelope;
 use chamberlain_core::wire::{Answer, ClientFrame, Item, ServerFrame, VoidWhy};
 
@@ -63,9 +63,7 @@ fn of_opening(reading: &Reading<'_>, link: &Link<'_>, opening: &Opening, out: &m
                         VoidWhy::NotEntitled => !readable(shown),
                         VoidWhy::Filtered => readable(durable) && !is_wanted(kinds, fact.event.kind()),
                         VoidWhy::Expired => {
-                            let version = fact.event.sealed_under();
-                            let retired = version.and_then(|version| log.reign(version, durable));
-                            readable(durable) && retired.is_some_and(|(_, until)| until <= durable)
+                            readable(durable) && may_be_out_of_grace(reading, log, fact.event.sealed_under(), durable)
                         }
                     };
                     if !just {
@@ -77,6 +75,12 @@ fn of_opening(reading: &Reading<'_>, link: &Link<'_>, opening: &Opening, out: &m
             _ => {}
         }
     }
+}
+
+/// Whether a version may be out of its grace: it was replaced, and keys are not kept for ever.
+fn may_be_out_of_grace(reading: &Reading<'_>, log: &Room, version: Option<KeyVersion>, durable: Revision) -> bool {
+    let reign = version.and_then(|version| log.reign(version, durable));
+    !reading.story.keeps_keys && reign.is_some_and(|(_, until)| until <= durable)
 }
 
 /// An item is what was recorded. Its body is there unless the log of now takes it back; where the log that the node has shown
@@ -145,7 +149,11 @@ fn page(
             let what = format!("{} of {room} came to {} with {from}..={to}", item.revision, link.account);
             out.push((what, Some(at)));
         }
-        as_recorded(link, log, item, (shown, durable), at, out);
+        // Who may read it and may have the key no longer, is told of it without its body.
+        let bare = item.body.is_none() && may_be_out_of_grace(reading, log, item.event.sealed_under(), durable);
+        if !bare {
+            as_recorded(link, log, item, (shown, durable), at, out);
+        }
     }
     let missing = log.facts(from, to).iter().find(|fact| {
         log.readable(link.account, fact.revision, shown) && !items.iter().any(|item| item.revision == fact.revision)

@@ -158,6 +158,14 @@ pub(super) const CASES: &[Case] = &[
         let again = story.seen[at].clone();
         story.seen.insert(at, again);
     }),
+    case("chain", "a log that lost records goes on where they were", |story, room| {
+        story.stores_whole = false;
+        let landed = |seen: &Seen| matches!(seen, Seen::Landed { log: LogId::Room(of), .. } if *of == room);
+        // While rooms are open that were open before.
+        let at = (0..story.seen.len()).filter(|at| landed(&story.seen[*at].1)).nth(4).expect("so many landed");
+        let again = story.seen[at].clone();
+        story.seen.insert(at + 1, again);
+    }),
     case("chain", "a member is added again", |story, room| {
         rewrite(story, &LogId::Room(room), |records: &mut Vec<Record<Event>>| {
             let Event::MembersAdded { accounts, .. } = &mut records[0].entries[0].events[1].event else {
