@@ -45,6 +45,7 @@ pub const SCENARIOS: &[Scenario] = &[
     drawn("one-node", "everything that can go wrong, at one node", |knobs| knobs.nodes = 1),
     drawn("rivals", "three nodes that each believe to own every room, and are lost now and then", |knobs| {
         (knobs.nodes, knobs.stubborn, knobs.channels) = (3, true, 1);
+        (knobs.faults.store_refuses, knobs.faults.bus_slow_us) = (250, 60_000);
         knobs.armed.extend([Kind::Trap, Kind::Crash]);
         knobs.faults.store_slow_us = 30_000;
     }),

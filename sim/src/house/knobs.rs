@@ -88,7 +88,7 @@ impl Knobs {
             faults.store_slow_us = 30_000;
         }
         if flip("arm-store-refuses") {
-            faults.store_refuses = 30;
+            faults.store_refuses = if flip("refuses-often") { 150 } else { 30 };
         }
         if flip("arm-store-loses") {
             faults.store_loses = 30;
