@@ -13,7 +13,7 @@ use crate::story::Seen;
 /// So long may anything else stand in the way of a revision, in microseconds: a store that is away, a key that is fetched, what
 /// the network took before.
 const DUE: u64 = 16_000_000;
-/// Frames of other rooms that may come before it then: two writes full.
+/// Frames of one other room that may come before it then: two writes full.
 const TURNS: usize = 128;
 
 pub(super) fn fair(reading: &Reading<'_>, out: &mut Findings) {
@@ -27,7 +27,8 @@ pub(super) fn fair(reading: &Reading<'_>, out: &mut Findings) {
 }
 
 fn in_turn(reading: &Reading<'_>, link: &Link<'_>, out: &mut Findings) {
-    let mut passed: BTreeMap<RoomId, usize> = BTreeMap::new();
+    // By the room that waits, and by the one that passes it.
+    let mut passed: BTreeMap<RoomId, BTreeMap<RoomId, usize>> = BTreeMap::new();
     for at in &link.seen {
         let Some(busy) = link.openings.iter().find(|opening| opening.frames.binary_search(at).is_ok()) else {
             continue;
@@ -45,8 +46,12 @@ fn in_turn(reading: &Reading<'_>, link: &Link<'_>, out: &mut Findings) {
                     .get(&other.room)
                     .and_then(|log| log.fact(covered.next())?.landed)
                     .is_some_and(|landed| reading.time(landed) < due);
-            let count = passed.entry(other.room).or_default();
-            *count = if waits { *count + 1 } else { 0 };
+            if !waits {
+                passed.remove(&other.room);
+                continue;
+            }
+            let count = passed.entry(other.room).or_default().entry(busy.room).or_default();
+            *count += 1;
             if *count == TURNS {
                 let (room, busy) = (other.room, busy.room);
                 out.push((format!("{TURNS} frames of {busy} came over {:?} while {room} waited", link.id), Some(*at)));

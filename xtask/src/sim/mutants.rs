@@ -221,7 +221,7 @@ impl Hunt<'_> {
         };
         let kept = self.folder.join(format!("{}.tape", mutant.id));
         if let Some(tape) = found.tape.as_ref().filter(|_| self.args.keep || self.args.shrink) {
-            std::fs::copy(tape, &kept).with_context(|| format!("keeping {}", tape.display()))?;
+            std::fs::copy(self.folder.join(tape), &kept).with_context(|| format!("keeping {}", tape.display()))?;
         }
         let shrunk = if self.args.shrink { shrink(&program, &kept)? } else { None };
         Ok(Row::of(

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::{One, Run, child};
 
 /// A run that takes longer than this hangs.
@@ -135,8 +137,10 @@ pub(crate) fn run(asked: &Run) -> Result<bool, String> {
     let (mut done, mut simulated) = (0_u64, 0.0);
     let mut hit: BTreeSet<String> = BTreeSet::new();
     let mut failed = Vec::new();
+    let (mut first, mut spent): (Option<(u64, Said)>, f64) = (None, 0.0);
+    let most = if asked.json { 1 } else { FAILURES };
     loop {
-        let more = next < end && failed.len() < FAILURES && asked.budget.is_none_or(|budget| begun.elapsed() < budget);
+        let more = next < end && failed.len() < most && asked.budget.is_none_or(|budget| begun.elapsed() < budget);
         if more && running.len() < asked.jobs.max(1) {
             let one = One { seed: Some(next), scenario: asked.scenario.clone(), ..One::default() };
             running.push(start(&one, &[])?);
@@ -154,10 +158,15 @@ pub(crate) fn run(asked: &Run) -> Result<bool, String> {
                 Some(said) => {
                     done += 1;
                     simulated += said.simulated();
+                    // A child is one thread that never waits for anything but its turn.
+                    spent += child.begun.elapsed().as_secs_f64();
                     hit.extend(said.all("probe").iter().cloned());
                     if !said.good {
                         tell(asked, child.seed, &said);
                         failed.push(child.seed);
+                        if first.as_ref().is_none_or(|(lowest, _)| child.seed < *lowest) {
+                            first = Some((child.seed, said));
+                        }
                     }
                 }
             }
@@ -169,6 +178,9 @@ pub(crate) fn run(asked: &Run) -> Result<bool, String> {
         }
     }
     println!("{}", summary(done, failed.len(), simulated, begun));
+    if asked.json {
+        println!("{}", in_json(first.as_ref(), done, spent));
+    }
     let missed: Vec<&str> = house::probes::ALL.iter().copied().filter(|probe| !hit.contains(*probe)).collect();
     if asked.scenario.is_none() && !missed.is_empty() {
         println!("no seed hit: {}", missed.join(", "));
@@ -182,6 +194,23 @@ fn summary(done: u64, failed: usize, simulated: f64, begun: Instant) -> String {
         "{done} seeds, {failed} failed; {simulated:.0} simulated seconds in {wall:.0} s, {:.0} seeds a minute",
         done as f64 * 60.0 / wall.max(0.001)
     )
+}
+
+/// What programs are told: the lowest seed that failed, what was objected to it first, and what it took.
+fn in_json(first: Option<&(u64, Said)>, seeds: u64, seconds: f64) -> Value {
+    let mut told = json!({ "seeds": seeds, "cpu_seconds": seconds });
+    if let Some((seed, said)) = first {
+        let objection = said.all("objection").first().map_or("? | ? | ?", String::as_str);
+        let mut parts = objection.splitn(3, " | ");
+        let (oracle, what) = (parts.next(), parts.nth(1));
+        (told["seed"], told["oracle"], told["what"]) = (json!(seed), json!(oracle), json!(what));
+        told["tape"] = json!(tape_of(*seed).display().to_string());
+    }
+    told
+}
+
+fn tape_of(seed: u64) -> PathBuf {
+    PathBuf::from(LEFT).join(format!("system-{seed}.tape"))
 }
 
 /// One seed, in this process, told in full.
@@ -216,7 +245,7 @@ fn tell(asked: &Run, seed: u64, said: &Said) {
     }
     let scenario = asked.scenario.as_ref().map_or_else(String::new, |name| format!(" --scenario {name}"));
     println!("  again: cargo xtask sim run --level system --seed {seed}{scenario}");
-    let tape = PathBuf::from(LEFT).join(format!("system-{seed}.tape"));
+    let tape = tape_of(seed);
     let kept = std::fs::create_dir_all(LEFT).map_err(|why| why.to_string()).and_then(|()| {
         let one =
             One { seed: Some(seed), scenario: asked.scenario.clone(), keep: Some(tape.clone()), ..One::default() };

@@ -58,6 +58,9 @@ struct Run {
     /// Runs at the same time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// End at the first failure, with a line of JSON, for programs.
+    #[arg(long)]
+    json: bool,
     /// Writes the trace of the one seed to a file, or to `-`.
     #[arg(long, requires = "seed")]
     trace: Option<PathBuf>,
