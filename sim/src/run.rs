@@ -90,6 +90,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "M-02, M-11, M-12: at two nodes at once, what only one of them can do",
         scenes::two_at_once,
     ),
+    scripted(
+        "behind-in-many-rooms",
+        "nine rooms opened at once from their start, by a client that then reads nothing for a while",
+        scenes::behind_in_many_rooms,
+    ),
     scripted("far-behind", "S-08, N-19: closed as slow, and back again, far behind", scenes::far_behind),
 ];
 

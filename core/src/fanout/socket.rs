@@ -114,6 +114,11 @@ impl Socket {
         self.rooms.len()
     }
 
+    /// How many openings wait for their turn to read what the hub no longer holds.
+    pub fn waiting_for_turn(&self) -> usize {
+        self.fetch_line.len()
+    }
+
     /// Whether so many answers wait that no more commands should be read from the client for now.
     pub fn is_congested(&self) -> bool {
         let most = self.limits.replies_waiting as usize;

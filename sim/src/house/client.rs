@@ -293,8 +293,9 @@ impl House {
             return;
         }
         (seat.asked, seat.wanted) = (true, true);
-        let position = Some(seat.position.clone()).filter(|position| !position.is_empty());
-        let from = position.is_none().then(|| seat.last.next());
+        let kept = !self.knobs.forgetful;
+        let position = Some(seat.position.clone()).filter(|position| kept && !position.is_empty());
+        let from = position.is_none().then(|| if kept { seat.last.next() } else { Revision(1) });
         self.send(link, ClientFrame::Open(Open { room, position, from, kinds: None, limit: None }));
     }
 

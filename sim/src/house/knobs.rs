@@ -24,6 +24,8 @@ pub(crate) struct Knobs {
     pub(crate) think_us: u64,
     /// Clients open every room that they learn of.
     pub(crate) eager: bool,
+    /// Clients that were cut off keep no positions: they open everything from its start.
+    pub(crate) forgetful: bool,
     /// Every node believes that it owns every room.
     pub(crate) stubborn: bool,
     /// Keys of versions that were replaced so many milliseconds ago are handed out no more; for ever, without it.
@@ -71,6 +73,7 @@ impl Knobs {
             channels: 100,
             think_us: 0,
             eager: false,
+            forgetful: false,
             stubborn: false,
             grace_ms: None,
             limits: Limits::default(),
@@ -114,19 +117,28 @@ impl Knobs {
         if flip("arm-wake-late") {
             faults.wake_late_us = 3_000;
         }
-        let armed = Kind::ALL.into_iter().filter(|kind| flip(kind.arm())).collect();
+        let mut armed: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| flip(kind.arm())).collect();
         let eager = flip("eager");
         let stubborn = flip("stubborn");
+        // Often two at the same time are enough for a failure; some need a connection that has much open, and lags in all of it.
+        let many_rooms = tape.draw(WORLD, "many-rooms", 6) == 5;
+        let mut limits = limits(tape);
+        if many_rooms {
+            armed.extend([Kind::Storm; 2]);
+            limits.tail_records = limits.tail_records.min(2);
+            faults.link_narrow = true;
+        }
         Self {
             nodes: 1 + tape.draw(WORLD, "nodes", 3) as usize,
             clients: 2 + tape.draw(WORLD, "clients", 7) as usize,
             steps: 20 + tape.draw(WORLD, "steps", 80),
-            channels: 1 + tape.draw(WORLD, "channels", 3) as u32,
+            channels: 1 + tape.draw(WORLD, "channels", 3) as u32 + if many_rooms { 12 } else { 0 },
             think_us: *tape.pick(WORLD, "think", &[20_000, 2_000, 100_000, 500_000]),
-            eager,
+            eager: eager || many_rooms,
+            forgetful: many_rooms,
             stubborn,
             grace_ms: *tape.pick(WORLD, "grace", &[None, None, Some(1_000), Some(50)]),
-            limits: limits(tape),
+            limits,
             faults,
             armed,
             blows: tape.draw(WORLD, "blows", 12),
@@ -164,6 +176,7 @@ impl Knobs {
             ("narrow links", faults.link_narrow),
             ("thin links", faults.link_thin),
             ("connections that wake late", faults.wake_late_us > 0),
+            ("clients that keep no positions", self.forgetful),
             ("nodes that all believe to own every room", self.stubborn && self.nodes > 1),
         ];
         let mut armed: Vec<&str> = rates.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();

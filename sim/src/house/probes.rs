@@ -32,6 +32,7 @@ pub const PROBES: &[(&str, &str)] = &[
     ("room of two existed", "an account was told that its room of two was there"),
     ("edit of a deleted message", "a client edited what was taken back"),
     ("fetched from below the tail", "a connection was sent what the hub no longer held"),
+    ("rooms waited for their turn to fetch", "a connection had more rooms below the tail than may fetch at a time"),
     ("snapshot used at load", "a room was folded from a snapshot on"),
     ("snapshot older than the latest", "the store gave an older snapshot, or none"),
     ("effects resumed at start", "a node found effects that an earlier life left unfinished"),

@@ -217,6 +217,28 @@ pub(crate) fn two_at_once() -> Play {
     play
 }
 
+/// One connection, more rooms open than may fetch at a time, and behind in all of them.
+pub(crate) fn behind_in_many_rooms() -> Play {
+    let limits = Limits { tail_records: 1, ..Limits::default() };
+    let mut play = Play::new(1, &[0, 1]).limits(limits).narrow();
+    for _ in 0..9 {
+        play.act(0, |_| Act::Create { others: vec![1] });
+        play.wait_ms(20);
+    }
+    for _ in 0..4 {
+        for room in 0..9 {
+            play.act(0, move |rooms| say(rooms[room]));
+        }
+        play.wait_ms(20);
+    }
+    for room in 0..9 {
+        play.act(1, move |rooms| open(rooms[room], How::Start));
+    }
+    play.stall(1, 500);
+    play.wait_ms(2_000);
+    play
+}
+
 /// S-08, N-19: far behind over a narrow connection, closed as slow, and back again.
 pub(crate) fn far_behind() -> Play {
     let limits = Limits { slow_ms: 1_000, tail_records: 1, batch_items: 2, ..Limits::default() };

@@ -335,6 +335,9 @@ impl House {
             }
             Effect::Fetch { room, opening, after, .. } => {
                 self.probe("fetched from below the tail");
+                if self.nodes[node].sessions.get(&link).is_some_and(|session| session.machine.waiting_for_turn() > 0) {
+                    self.probe("rooms waited for their turn to fetch");
+                }
                 self.fetch(node, link, room, opening, after);
             }
             Effect::Key { room, opening, version } => self.give_key(node, link, room, opening, version),
