@@ -29,22 +29,24 @@ fn log_of<'r>(reading: &'r Reading<'_>, account: &AccountId) -> &'r [Told] {
 }
 
 /// The key of a room comes over a connection only after the account heard of the room there: in what its log said when it was
-/// welcomed, in an event, or in a list of its rooms. Who heard that it left may still be given what it could read before.
+/// welcomed, in an event, or in a list of its rooms. A list says as of when it is: one that was overtaken by events takes nothing
+/// back. Who heard that it left may still be given what it could read before.
 pub(super) fn before_key(reading: &Reading<'_>, out: &mut Findings) {
     for link in reading.links.values() {
         let told = log_of(reading, link.account);
         let mut known: BTreeMap<RoomId, Revision> = BTreeMap::new();
+        let mut heard = 0;
+        let mut hear_until = |until: Revision, known: &mut BTreeMap<RoomId, Revision>| {
+            told.iter().take(until.0 as usize).skip(heard).for_each(|told| hear(known, &told.change));
+            heard = heard.max(until.0 as usize);
+        };
         for at in &link.seen {
             let Seen::Came { frame, .. } = reading.seen(*at) else { continue };
             match frame {
-                ServerFrame::Welcome(welcome) => {
-                    told.iter()
-                        .take(welcome.account_revision.0 as usize)
-                        .for_each(|told| hear(&mut known, &told.change));
-                }
-                ServerFrame::Account { event, .. } => hear(&mut known, event),
+                ServerFrame::Welcome(welcome) => hear_until(welcome.account_revision, &mut known),
+                ServerFrame::Account { revision, .. } => hear_until(*revision, &mut known),
                 ServerFrame::Ok { answer: Answer::Rooms { account_revision, .. }, .. } => {
-                    told.iter().take(account_revision.0 as usize).for_each(|told| hear(&mut known, &told.change));
+                    hear_until(*account_revision, &mut known);
                 }
                 ServerFrame::Key { room, version, .. } => {
                     let since = reading.rooms.get(room).and_then(|log| log.versions.get(version.0 as usize));
