@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Keep the tape of each finding as target/sim/mutants/ID.tape.
     #[arg(long)]
     keep: bool,
-    /// Shrink the tape of each finding, and tell how small it got. Keeps the small tape.
+    /// Shrink the tape of each finding of the model level, and tell how small it got. Keeps the small tape.
     #[arg(long)]
     shrink: bool,
     /// Do not run the tree as it is first.
@@ -66,9 +66,17 @@ struct Hunt<'a> {
 /// What a run of many seeds came to.
 pub(crate) struct Found {
     seed: u64,
-    oracle: String,
-    what: String,
+    /// Oracle and objection.
+    objections: Vec<(String, String)>,
     tape: Option<PathBuf>,
+}
+
+impl Found {
+    /// The objection of an oracle that the mutant is expected to break, or else the first.
+    fn foremost(&self, breaks: &[String]) -> (String, String) {
+        let expected = self.objections.iter().find(|(oracle, _)| breaks.contains(oracle));
+        expected.or(self.objections.first()).cloned().unwrap_or_else(|| ("?".into(), "?".into()))
+    }
 }
 
 /// A run of many seeds.
@@ -197,8 +205,8 @@ impl Hunt<'_> {
             Some(Search { found: Some(found), .. }) => bail!(
                 "there is an objection to the tree as it is, so none to a mutant would mean anything: seed {}, {}: {}",
                 found.seed,
-                found.oracle,
-                found.what
+                found.foremost(&[]).0,
+                found.foremost(&[]).1
             ),
             Some(search) => {
                 println!("        nothing objected to, {:.1} s of CPU", search.cpu_seconds);
@@ -223,15 +231,17 @@ impl Hunt<'_> {
         if let Some(tape) = found.tape.as_ref().filter(|_| self.args.keep || self.args.shrink) {
             std::fs::copy(self.folder.join(tape), &kept).with_context(|| format!("keeping {}", tape.display()))?;
         }
-        let shrunk = if self.args.shrink { shrink(&program, &kept)? } else { None };
+        let (oracle, what) = found.foremost(&mutant.breaks);
+        let shrunk =
+            if self.args.shrink && mutant.level == Level::Model { shrink(&program, &kept, &oracle)? } else { None };
         Ok(Row::of(
             mutant,
             Outcome::Found {
                 seed: found.seed,
                 seeds: search.seeds,
                 cpu_seconds: search.cpu_seconds,
-                oracle: found.oracle,
-                what: found.what,
+                oracle,
+                what,
                 shrunk,
             },
         ))
@@ -257,12 +267,11 @@ fn searched(said: &str) -> Result<Search> {
     let last = said.lines().rev().find(|line| line.starts_with('{'));
     let last = last.with_context(|| format!("the simulator did not say what came of it: {}", tail(said)))?;
     let value: Value = serde_json::from_str(last).with_context(|| format!("reading {last}"))?;
-    let found = value["seed"].as_u64().map(|seed| Found {
-        seed,
-        oracle: value["oracle"].as_str().unwrap_or("?").to_owned(),
-        what: value["what"].as_str().unwrap_or_default().to_owned(),
-        tape: value["tape"].as_str().map(PathBuf::from),
-    });
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let objections = value["objections"].as_array().into_iter().flatten();
+    let objections = objections.map(|one| (text(&one["oracle"]), text(&one["what"]))).collect();
+    let tape = value["tape"].as_str().map(PathBuf::from);
+    let found = value["seed"].as_u64().map(|seed| Found { seed, objections, tape });
     Ok(Search {
         found,
         seeds: value["seeds"].as_u64().unwrap_or(0),
@@ -271,9 +280,9 @@ fn searched(said: &str) -> Result<Search> {
 }
 
 /// Shrinks a tape in place; how many events and decisions are left.
-fn shrink(program: &Path, tape: &Path) -> Result<Option<(u64, u64)>> {
+fn shrink(program: &Path, tape: &Path, oracle: &str) -> Result<Option<(u64, u64)>> {
     let mut command = Command::new(program);
-    command.args(["shrink", "--json", "--out"]).arg(tape).arg(tape);
+    command.args(["shrink", "--json", "--oracle", oracle, "--out"]).arg(tape).arg(tape);
     let Some(said) = within(command, Duration::from_secs(600))? else { return Ok(None) };
     let Some(last) = said.lines().rev().find(|line| line.starts_with('{')) else { return Ok(None) };
     let value: Value = serde_json::from_str(last).with_context(|| format!("reading {last}"))?;
@@ -323,10 +332,13 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_run_is_read() {
-        let said = "seed 3\n{\"seed\":3,\"oracle\":\"S1\",\"what\":\"a gap\",\"seeds\":4,\"cpu_seconds\":0.5,\"tape\":\"a.tape\"}\n";
+        let said = "seed 3\n{\"seed\":3,\"objections\":[{\"oracle\":\"S1\",\"what\":\"a gap\"},{\"oracle\":\"V1\",\"what\":\"late\"}],\
+                    \"seeds\":4,\"cpu_seconds\":0.5,\"tape\":\"a.tape\"}\n";
         let search = searched(said).expect("readable");
         let found = search.found.expect("found");
-        assert_eq!((found.seed, found.oracle.as_str(), search.seeds), (3, "S1", 4));
+        assert_eq!((found.seed, search.seeds), (3, 4));
+        assert_eq!(found.foremost(&["V1".into()]).0, "V1");
+        assert_eq!(found.foremost(&["K1".into()]).0, "S1");
         let quiet = searched("{\"seed\":null,\"seeds\":2000,\"cpu_seconds\":9.1}").expect("readable");
         assert!(quiet.found.is_none() && quiet.seeds == 2_000);
         assert!(searched("it broke").is_err());

@@ -129,25 +129,29 @@ impl Report {
     /// As a table in Markdown.
     pub(crate) fn markdown(&self) -> String {
         let mut out = String::from(
-            "| race | mutant | level | breaks | found at seed | seeds tried | CPU seconds | objected |\n\
-             |---|---|---|---|---:|---:|---:|---|\n",
+            "| race | mutant | level | breaks | found at seed | seeds tried | CPU seconds | objected | shrunk to events, decisions |\n\
+             |---|---|---|---|---:|---:|---:|---|---:|\n",
         );
         for Row { id, race, level, breaks, outcome } in &self.rows {
-            let (seed, seeds, cpu, oracle) = match outcome {
-                Outcome::Found { seed, seeds, cpu_seconds, oracle, .. } => {
-                    (seed.to_string(), seeds.to_string(), format!("{cpu_seconds:.1}"), oracle.clone())
+            let (seed, seeds, cpu, oracle, small) = match outcome {
+                Outcome::Found { seed, seeds, cpu_seconds, oracle, shrunk, .. } => {
+                    let small = shrunk.map_or("-".into(), |(events, decisions)| format!("{events}, {decisions}"));
+                    (seed.to_string(), seeds.to_string(), format!("{cpu_seconds:.1}"), oracle.clone(), small)
                 }
                 Outcome::Survived { seeds, cpu_seconds } => {
-                    ("**survived**".into(), seeds.to_string(), format!("{cpu_seconds:.1}"), "-".into())
+                    let cpu = format!("{cpu_seconds:.1}");
+                    ("**survived**".into(), seeds.to_string(), cpu, "-".into(), "-".into())
                 }
                 Outcome::Endless(seconds) => {
-                    ("**did not end**".into(), "-".into(), format!("{seconds:.0}"), "-".into())
+                    ("**did not end**".into(), "-".into(), format!("{seconds:.0}"), "-".into(), "-".into())
                 }
-                Outcome::Broken(_) => ("**broken**".into(), "-".into(), "-".into(), "-".into()),
-                Outcome::Impossible => ("impossible".into(), "-".into(), "-".into(), "-".into()),
+                Outcome::Broken(_) => ("**broken**".into(), "-".into(), "-".into(), "-".into(), "-".into()),
+                Outcome::Impossible => ("impossible".into(), "-".into(), "-".into(), "-".into(), "-".into()),
             };
             let (level, breaks) = (level.name(), breaks.join(" "));
-            out.push_str(&format!("| {race} | `{id}` | {level} | {breaks} | {seed} | {seeds} | {cpu} | {oracle} |\n"));
+            let row =
+                format!("| {race} | `{id}` | {level} | {breaks} | {seed} | {seeds} | {cpu} | {oracle} | {small} |\n");
+            out.push_str(&row);
         }
         out
     }

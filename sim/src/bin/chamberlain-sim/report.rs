@@ -48,11 +48,18 @@ pub(crate) fn objections(run: &Run, objections: &[Objection]) -> String {
 pub(crate) struct Failure {
     scenario: &'static str,
     seed: u64,
-    oracle: &'static str,
-    what: String,
+    /// The first objection of each oracle that objects.
+    objections: Vec<Objected>,
     tape: PathBuf,
     #[serde(skip)]
     pub(crate) words: String,
+}
+
+/// An objection, for programs.
+#[derive(serde::Serialize)]
+struct Objected {
+    oracle: &'static str,
+    what: String,
 }
 
 /// Everything that one needs to know of a failing seed, its tape written beside.
@@ -77,9 +84,16 @@ pub(crate) fn failure(
         indented(&run.configuration),
         decisions.len(),
     );
-    let oracle = what.first().map_or("", |first| first.oracle);
-    let what = file.head.get("what").cloned().unwrap_or_default();
-    Ok(Failure { scenario: scenario.name, seed, oracle, what, tape: path, words })
+    let mut firsts: Vec<&Objection> = Vec::new();
+    for objection in what {
+        if firsts.iter().all(|first| first.oracle != objection.oracle) {
+            firsts.push(objection);
+        }
+    }
+    let named = explain::named(&run.story, &firsts.iter().map(|first| first.what.as_str()).collect::<Vec<_>>());
+    let objected = |(first, what): (&&Objection, String)| Objected { oracle: first.oracle, what };
+    let objections = firsts.iter().zip(named).map(objected).collect();
+    Ok(Failure { scenario: scenario.name, seed, objections, tape: path, words })
 }
 
 /// The tape of a run, with a head that says what it is.

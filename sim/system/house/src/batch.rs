@@ -196,14 +196,17 @@ fn summary(done: u64, failed: usize, simulated: f64, begun: Instant) -> String {
     )
 }
 
-/// What programs are told: the lowest seed that failed, what was objected to it first, and what it took.
+/// What programs are told: the lowest seed that failed, what was objected to it, and what it took.
 fn in_json(first: Option<&(u64, Said)>, seeds: u64, seconds: f64) -> Value {
     let mut told = json!({ "seeds": seeds, "cpu_seconds": seconds });
     if let Some((seed, said)) = first {
-        let objection = said.all("objection").first().map_or("? | ? | ?", String::as_str);
-        let mut parts = objection.splitn(3, " | ");
-        let (oracle, what) = (parts.next(), parts.nth(1));
-        (told["seed"], told["oracle"], told["what"]) = (json!(seed), json!(oracle), json!(what));
+        let objected = |objection: &String| {
+            let mut parts = objection.splitn(3, " | ");
+            let (oracle, what) = (parts.next(), parts.nth(1));
+            json!({ "oracle": oracle, "what": what })
+        };
+        let objections: Vec<Value> = said.all("objection").iter().map(objected).collect();
+        (told["seed"], told["objections"]) = (json!(seed), json!(objections));
         told["tape"] = json!(tape_of(*seed).display().to_string());
     }
     told
