@@ -4,6 +4,7 @@
 //! back, and then reads the heads of everything that is active.
 
 use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
+use chamberlain_core::retry::Failure;
 use chamberlain_core::room::{Outcome, Reason, Refused, Request};
 
 use super::room::Cell;
@@ -32,13 +33,11 @@ pub(super) enum Message {
 }
 
 impl House {
-    /// A record landed: every node is told, in the end.
+    /// A record landed: every node is told by the store, in the end, the one that appended it among them. A node that is
+    /// alone has a store that tells nobody.
     pub(super) fn announce(&mut self, by: usize, log: LogId, revision: Revision) {
-        for to in 0..self.nodes.len() {
-            // Who appended it knows; so does a node that is alone.
-            if to != by {
-                self.publish(by, to, Message::Moved { log: log.clone(), revision });
-            }
+        if self.nodes.len() > 1 {
+            (0..self.nodes.len()).for_each(|to| self.publish(by, to, Message::Moved { log: log.clone(), revision }));
         }
     }
 
@@ -51,7 +50,9 @@ impl House {
 
     fn publish(&mut self, from: usize, to: usize, message: Message) {
         let actor = Actor::nth("bus", to as u32);
-        if self.nodes[from].bus_cut || self.nodes[to].bus_cut || !self.nodes[to].up {
+        // What grew, the store of the logs tells; everything else comes from the node itself.
+        let by_node = !matches!(message, Message::Moved { .. });
+        if self.nodes[to].bus_cut || (by_node && self.nodes[from].bus_cut) || !self.nodes[to].up {
             return;
         }
         let faults = &self.knobs.faults;
@@ -93,7 +94,7 @@ impl House {
         }
     }
 
-    /// A log that this node holds may have grown.
+    /// A log that this node holds may have grown. A hint that cannot be followed now is followed later.
     fn moved(&mut self, node: usize, log: &LogId, revision: Revision) {
         match log {
             LogId::Room(id) => {
@@ -109,7 +110,16 @@ impl House {
             LogId::Account(account) => {
                 let holds = self.nodes[node].accounts.contains_key(account);
                 if holds && self.account_state(node, account).head().revision < revision {
-                    self.refresh(node, account.clone(), Box::new(|_, _| {}));
+                    let (account, log) = (account.clone(), log.clone());
+                    self.refresh(
+                        node,
+                        account,
+                        Box::new(move |house, read| {
+                            if read.is_err_and(|failure| failure != Failure::Permanent) {
+                                house.resume_in(node, NOTICED, move |house| house.moved(node, &log, revision));
+                            }
+                        }),
+                    );
                 }
             }
         }
@@ -118,7 +128,11 @@ impl House {
     fn moved_to(&mut self, node: usize, id: RoomId, revision: Revision) {
         if self.room_at(node, id).is_some_and(|room| room.hub.state().head().revision < revision) {
             self.probe("follower caught up");
-            self.catch_up(node, id, |_, _| {});
+            self.catch_up(node, id, move |house, read| {
+                if !read {
+                    house.resume_in(node, NOTICED, move |house| house.moved(node, &LogId::Room(id), revision));
+                }
+            });
         }
     }
 

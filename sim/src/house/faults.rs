@@ -253,7 +253,6 @@ impl House {
             self.join_bus(node);
             self.reach_clients(node);
             self.revive(node);
-            self.resume_in(node, 1_000, move |house| house.resynchronize(node));
         }
         self.note(Seen::Healed);
         rests
