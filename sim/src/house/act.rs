@@ -259,7 +259,7 @@ impl House {
             }
             Act::Members(room) => return self.inquire(client, Query::Members { room, after: None, limit: None }),
             Act::Rooms => return self.inquire(client, Query::Rooms),
-            Act::Retry => return self.ask_again(client, usize::MAX),
+            Act::Retry => return self.ask_again(client),
             Act::Repeat(which) => {
                 let Some((id, command)) = self.settled(client, which) else { return };
                 self.probe("answered request asked again");

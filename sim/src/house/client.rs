@@ -20,6 +20,8 @@ const SILENCE: (u64, u64) = (2_000_000, 6_000_000);
 const LOOKS: u64 = 1_000_000;
 /// How often it looks what is left to do at the end.
 const SETTLES: u64 = 400_000;
+/// How long a client waits for an answer before it asks again over the same connection, in microseconds.
+const PATIENT: u64 = 4_000_000;
 
 /// A client.
 pub(super) struct Client {
@@ -32,6 +34,8 @@ pub(super) struct Client {
     pub(super) shut_out: bool,
     pub(super) rooms: BTreeMap<RoomId, Seat>,
     pub(super) unanswered: BTreeMap<RequestId, ClientFrame>,
+    /// When each of those is asked again over the same connection: an answer may only be slow to come.
+    again: BTreeMap<RequestId, u64>,
     /// What was carried out, to be asked again or otherwise.
     pub(super) done: Vec<(RequestId, Command)>,
     pub(super) steps: u64,
@@ -96,6 +100,7 @@ impl Client {
             shut_out: false,
             rooms: BTreeMap::new(),
             unanswered: BTreeMap::new(),
+            again: BTreeMap::new(),
             done: Vec::new(),
             steps,
             asked: 0,
@@ -242,7 +247,9 @@ impl House {
             ServerFrame::Error { id: Some(id), code, reason, .. } => {
                 // What may be asked again is, sooner or later.
                 let again = matches!(code, Code::Unavailable | Code::TooManyRequests) && reason != Reason::Quarantined;
-                if !again {
+                if again {
+                    self.clients[client].again.insert(id, self.now);
+                } else {
                     self.clients[client].unanswered.remove(&id);
                 }
             }
@@ -273,13 +280,29 @@ impl House {
         for room in wanted {
             self.reopen(client, room);
         }
-        self.ask_again(client, usize::MAX);
+        self.ask_again(client);
     }
 
-    /// What was not answered, once more under the same id; so many of it.
-    pub(super) fn ask_again(&mut self, client: usize, most: usize) {
+    /// What was not answered, once more under the same id.
+    pub(super) fn ask_again(&mut self, client: usize) {
+        let all = self.clients[client].unanswered.keys().copied().collect();
+        self.repeat(client, all);
+    }
+
+    /// What was refused for now, or was not answered for long; so many of it.
+    fn ask_again_in_time(&mut self, client: usize, most: usize) {
+        let now = self.now;
+        let Client { unanswered, again, .. } = &mut self.clients[client];
+        let due = unanswered.keys().filter(|id| *again.entry(**id).or_insert(now + PATIENT) <= now);
+        let due = due.take(most).copied().collect();
+        self.repeat(client, due);
+    }
+
+    fn repeat(&mut self, client: usize, requests: Vec<RequestId>) {
         let Some(link) = self.clients[client].link.filter(|_| self.clients[client].welcomed) else { return };
-        for frame in self.clients[client].unanswered.values().take(most).cloned().collect::<Vec<_>>() {
+        for id in requests {
+            let Some(frame) = self.clients[client].unanswered.get(&id).cloned() else { continue };
+            self.clients[client].again.insert(id, self.now + PATIENT);
             self.probe("request asked again");
             self.send(link, frame);
         }
@@ -334,7 +357,7 @@ impl House {
         for room in closed.map(|(room, _)| *room).collect::<Vec<_>>() {
             self.reopen(client, room);
         }
-        self.ask_again(client, 4);
+        self.ask_again_in_time(client, 4);
     }
 
     /// Asks for something under a new request id.
