@@ -140,6 +140,8 @@ reasons! {
     StoreUnavailable => Unavailable,
     /// A defect of the server.
     Defect => Internal,
+    /// The room changed while the command was being prepared; try again with the same request id.
+    Overtaken => Unavailable,
 }
 
 /// The key to seal under instead of a stale one.

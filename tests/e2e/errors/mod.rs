@@ -26,6 +26,7 @@ const UNREACHABLE: &[(Reason, &str)] = &[
     (Reason::Deadline, "the embedded store answers or the process ends: there is nothing to wait for ten seconds for"),
     (Reason::Quarantined, "needs a log that contradicts itself: tests of core and net make one"),
     (Reason::StoreUnavailable, "needs a disk that fails: tests of net make one"),
+    (Reason::Overtaken, "needs a member that joins between two steps of a command: tests of core decide so"),
     (Reason::Defect, "needs a defect"),
 ];
 
@@ -46,7 +47,7 @@ fn documented(reason: Reason) -> Code {
         R::Archived | R::RoomFull | R::LastOwner | R::AlreadyThatRole | R::StaleKey | R::StaleEdit => Code::Conflict,
         R::RequestReused | R::MessageReused | R::AlreadyOpen => Code::Conflict,
         R::RateLimited | R::Busy | R::TooManySockets => Code::TooManyRequests,
-        R::Deadline | R::Draining | R::Quarantined | R::StoreUnavailable => Code::Unavailable,
+        R::Deadline | R::Draining | R::Quarantined | R::StoreUnavailable | R::Overtaken => Code::Unavailable,
         R::Defect => Code::Internal,
     }
 }

@@ -92,7 +92,7 @@ impl Case<'_> {
         let (owners, members) = self.left_after(&gone);
         let mut drafts = self.departure(gone.clone(), Said::MembersRemoved { accounts: &gone })?;
         if self.state.kind() == Some(RoomKind::Channel) && owners == 0 {
-            match self.longest_standing_besides(account) {
+            match self.longest_standing_besides(account)? {
                 Some(heir) if members > 0 => {
                     drafts.insert(0, Event::RoleSet { account: heir.clone(), role: Role::Owner }.into());
                     drafts.push(self.system(self.state.next_version(), 1, Said::OwnerNamed { account: &heir }));
@@ -139,11 +139,16 @@ impl Case<'_> {
         (self.state.owner_count() - owners.count() as u32, self.state.member_count() - gone.len() as u32)
     }
 
-    fn longest_standing_besides(&self, gone: &AccountId) -> Option<AccountId> {
-        self.state
-            .members_after(None)
-            .filter(|(account, _)| *account != gone && !self.profile(account).is_some_and(|profile| profile.bot))
-            .min_by_key(|(_, member)| member.since)
-            .map(|(account, _)| account.clone())
+    /// Who joined after people were looked up is the youngest member, and may be a bot: with nobody else there, this is no time
+    /// to decide.
+    fn longest_standing_besides(&self, gone: &AccountId) -> Result<Option<AccountId>, super::Stop> {
+        let others = || self.state.members_after(None).filter(|(account, _)| *account != gone);
+        let heir = others()
+            .filter(|(account, _)| self.profile(account).is_some_and(|profile| !profile.bot))
+            .min_by_key(|(_, member)| member.since);
+        if heir.is_none() && others().any(|(account, _)| self.profile(account).is_none()) {
+            return Err(Reason::Overtaken.into());
+        }
+        Ok(heir.map(|(account, _)| account.clone()))
     }
 }

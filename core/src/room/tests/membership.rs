@@ -152,6 +152,20 @@ fn a_channel_left_to_bots_ends() {
 }
 
 #[test]
+fn nobody_is_made_owner_before_it_is_known_who_it_is() {
+    let mut house = House::channel(&[]);
+    let room = house.room();
+    let add = Command::Add { room, accounts: ids(&["robot"]), channels: Vec::new(), bots: true, history: History::All };
+    house.ask("ada", add).expect("added");
+    // The bot came after people were looked up.
+    let robot = house.people.remove(&id("robot")).expect("known");
+    assert_eq!(house.refused("root", Command::DisableAccount { account: id("ada") }), Some(Reason::Overtaken));
+    house.people.insert(id("robot"), robot);
+    house.ask("root", Command::DisableAccount { account: id("ada") }).expect("shut out");
+    assert!(house.state().is_archived());
+}
+
+#[test]
 fn shutting_out_who_is_not_there_is_remembered_and_changes_nothing() {
     let mut house = House::channel(&["bob"]);
     house.ask("root", Command::DisableAccount { account: id("dan") }).expect("done");
