@@ -85,8 +85,16 @@ impl Person {
             if self.ended {
                 return None;
             }
-            match tokio::time::timeout(WAITS, self.line.next()).await.ok()? {
-                Event::Ping => {}
+            let line = &mut self.line;
+            let talk = async {
+                loop {
+                    match line.next().await {
+                        Event::Ping => {}
+                        other => break other,
+                    }
+                }
+            };
+            match tokio::time::timeout(WAITS, talk).await.ok()? {
                 Event::Frame(frame) => {
                     self.house.witness.note(Seen::Came { link: self.link, frame: (*frame).clone() });
                     self.took(&frame);
@@ -97,6 +105,7 @@ impl Person {
                     self.end(None);
                 }
                 Event::Ended(code) => self.end(code),
+                Event::Ping => {}
             }
         }
     }

@@ -11,6 +11,31 @@ use crate::person::Person;
 
 const TEXT: &str = "a line that is as long as what people write to each other when they write more than a word or two";
 
+/// Room after room is opened while its last record lands, and while the account's own log grows besides: the opening waits for
+/// that one, and nothing later wakes it.
+pub(super) async fn opened_while_it_grows(house: Arc<House>) {
+    let mut ada = house.guest(0, "ada").await;
+    let mut bob = house.guest(1, "bob").await;
+    let mut cay = house.guest(2, "cay").await;
+    let beside = tokio::spawn(async move {
+        for _ in 0..100 {
+            cay.channel(&["bob"]).await;
+        }
+        cay
+    });
+    for round in 0..40 {
+        let room = ada.channel(&["bob"]).await;
+        bob.rest(Duration::from_millis(100)).await;
+        bob.open(room);
+        bob.rest(Duration::from_millis(round % 8 * 15)).await;
+        let last = ada.say(room, TEXT).await;
+        house.must(bob.reach(room, last).await, "what lands while a room is opened arrives");
+    }
+    for person in [ada, bob, beside.await.expect("it ends")] {
+        person.leave().await;
+    }
+}
+
 pub(super) async fn for_ever(house: Arc<House>) {
     let mut ada = house.guest(0, "ada").await;
     let mut bob = house.guest(1, "bob").await;

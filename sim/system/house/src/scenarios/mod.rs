@@ -51,6 +51,12 @@ pub const ALL: &[Scenario] = &[
         run: |house| Box::pin(lag::for_ever(house)),
     },
     Scenario {
+        name: "opened-while-it-grows",
+        what: "S-12: what lands while a room is opened arrives, whatever the opening waits for",
+        plan: sluggish,
+        run: |house| Box::pin(lag::opened_while_it_grows(house)),
+    },
+    Scenario {
         name: "slow-and-back",
         what: "S-10: who takes no byte is closed as slow, others are not slowed, and it resumes without a gap",
         plan: narrow,
@@ -95,6 +101,11 @@ fn quiet() -> Plan {
         armed: Armed::default(),
         trouble: Trouble::default(),
     }
+}
+
+/// Stores that often take their time.
+fn sluggish() -> Plan {
+    Plan { trouble: Trouble { slow: 700, slowness: 100, ..Trouble::default() }, ..quiet() }
 }
 
 /// Small buffers, small frames, little patience with a reader who takes nothing.
