@@ -139,16 +139,17 @@ impl Case<'_> {
         (self.state.owner_count() - owners.count() as u32, self.state.member_count() - gone.len() as u32)
     }
 
-    /// Who joined after people were looked up is the youngest member, and may be a bot: with nobody else there, this is no time
-    /// to decide.
+    /// Who joined after people were looked up may be a bot: where it would be such a one's turn, this is no time to decide.
     fn longest_standing_besides(&self, gone: &AccountId) -> Result<Option<AccountId>, super::Stop> {
-        let others = || self.state.members_after(None).filter(|(account, _)| *account != gone);
-        let heir = others()
-            .filter(|(account, _)| self.profile(account).is_some_and(|profile| !profile.bot))
-            .min_by_key(|(_, member)| member.since);
-        if heir.is_none() && others().any(|(account, _)| self.profile(account).is_none()) {
-            return Err(Reason::Overtaken.into());
+        let heir = self
+            .state
+            .members_after(None)
+            .filter(|(account, _)| *account != gone && self.profile(account).is_none_or(|profile| !profile.bot))
+            .min_by_key(|(_, member)| member.since)
+            .map(|(account, _)| account);
+        match heir {
+            Some(heir) if self.profile(heir).is_none() => Err(Reason::Overtaken.into()),
+            heir => Ok(heir.cloned()),
         }
-        Ok(heir.map(|(account, _)| account.clone()))
     }
 }
