@@ -3,6 +3,7 @@
 //! The targets are in `fuzz/`, a workspace of its own. What they learn stays in the target folder between runs. With
 //! `--planted` each bug of `fuzz/planted.toml` is planted in a scratch copy of the tree, and its target has to find it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -254,8 +255,10 @@ fn planted(root: &Path) -> Result<Vec<Planted>> {
 fn copy_tree(workspace: &Workspace, scratch: &Path) -> Result<()> {
     let mut command = workspace.command("git");
     command.args(["ls-files", "--cached", "--others", "--exclude-standard", "--"]);
+    let mut wanted = BTreeSet::new();
     for file in capture(command.args(["Cargo.toml", "core", "sim", "fuzz"]))?.lines() {
         let (from, to) = (workspace.root.join(file), scratch.join(file));
+        wanted.insert(to.clone());
         let Ok(bytes) = std::fs::read(&from) else { continue };
         // Left alone where nothing differs, so that it is not built again.
         if std::fs::read(&to).is_ok_and(|there| there == bytes) {
@@ -264,6 +267,7 @@ fn copy_tree(workspace: &Workspace, scratch: &Path) -> Result<()> {
         std::fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
         std::fs::write(&to, bytes).with_context(|| format!("writing {}", to.display()))?;
     }
+    crate::sim::remove_others(scratch, &wanted)?;
     // The other members are not there: a workspace of what is.
     let manifest = std::fs::read_to_string(scratch.join("Cargo.toml")).context("reading the copied manifest")?;
     std::fs::write(scratch.join("Cargo.toml"), without_others(&manifest)?).context("writing the copied manifest")

@@ -133,7 +133,7 @@ use Access::{Account, Admin, Anybody};
 use Reason::{
     AlreadyThatRole, Archived, BadEnvelope, BeyondHead, BotNotAllowed, Empty, InvalidName, InvalidRange, LastOwner,
     MessageReused, NoSuchKey, NoSuchMessage, NoSuchPath, NobodyNamed, NotAChannel, NotAMember, NotOwner, NotSender,
-    RestrictedToOwners, RoomFull, StaleEdit, StaleKey, TargetNotAMember, TooLarge, TooMany, UnknownAccount,
+    Overtaken, RestrictedToOwners, RoomFull, StaleEdit, StaleKey, TargetNotAMember, TooLarge, TooMany, UnknownAccount,
 };
 
 const GET: Method = Method::GET;
@@ -322,7 +322,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Shut an account out: of its connections, and of every room it is in",
     )
     .answers(&[(200, "Outcome")])
-    .refused(&[UnknownAccount]),
+    .refused(&[UnknownAccount, Overtaken]),
     Route::new(
         POST,
         "/v1/admin/accounts/{account}/enable",

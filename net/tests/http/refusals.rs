@@ -44,7 +44,8 @@ impl Marks for Fragile {
 }
 
 /// What a socket alone is told, and what takes a broken store or a defect: tried elsewhere.
-const ELSEWHERE: [&str; 6] = ["already_open", "too_many_sockets", "busy", "deadline", "quarantined", "defect"];
+const ELSEWHERE: [&str; 7] =
+    ["already_open", "too_many_sockets", "busy", "deadline", "quarantined", "defect", "overtaken"];
 
 /// An envelope of nothing, under this version.
 fn envelope(version: u32) -> Value {

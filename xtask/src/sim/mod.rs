@@ -21,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use crate::run::{Workspace, cargo};
 use list::Level;
 pub(crate) use list::check as check_lists;
+pub(crate) use scratch::remove_others;
 
 /// What to do with the simulator.
 #[derive(clap::Args)]

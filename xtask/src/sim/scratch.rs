@@ -149,8 +149,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes files of the copy that the tree does not have any more.
-fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
+/// Removes files of a copy that the tree does not have any more.
+pub(crate) fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let (entry, path) = entry.map(|entry| (entry.file_type(), entry.path()))?;
         match entry?.is_dir() {
