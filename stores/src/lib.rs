@@ -9,6 +9,8 @@ pub mod conformance;
 pub mod embedded;
 #[cfg(any(test, feature = "test-support"))]
 pub mod faulty;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 pub mod master_key;
 pub mod memory;
 mod rules;
