@@ -7,6 +7,7 @@ mod advisories;
 mod bench;
 mod fuzz;
 mod run;
+mod servers;
 mod sim;
 mod soak;
 mod test;

@@ -32,6 +32,7 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     let chromium = tools::provide(workspace, Tool::Chromium, install)?;
     tools::provide(workspace, Tool::Node, install)?;
     tools::provide(workspace, Tool::NpmPackages, install)?;
+    let servers = tools::provide_servers(workspace, install)?;
 
     println!("soak: building");
     run(optimized(workspace, &["build", "--bin", "chamberlain", "--profile", "release"]).arg("--locked"))?;
@@ -48,8 +49,9 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
 
     let share = args.budget * 3 / 10;
     println!("\n== soak: crash loops of the stores, {}", time(share));
-    let mut stores = optimized(workspace, &["test", "--release", "--locked", "--package", "chamberlain-stores"]);
-    stores.env("CHAMBERLAIN_SOAK", share.as_secs().to_string());
+    let args = ["test", "--release", "--locked", "--package", "chamberlain-stores", "--all-features"];
+    let mut stores = optimized(workspace, &args);
+    stores.envs(servers).env("CHAMBERLAIN_SOAK", share.as_secs().to_string());
     part("stores", run_watched(&mut stores, "crash loops of the stores", share));
 
     println!("\n== soak: the whole server, {}", time(share));

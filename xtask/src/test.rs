@@ -44,9 +44,9 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "lints, no warnings", after: &[], tools: &[], act: clippy },
     Step {
         name: "unit",
-        what: "unit tests, properties, conformance, doc tests",
+        what: "unit tests, properties, conformance of all stores on real servers, doc tests",
         after: &[],
-        tools: &[Tool::Node, Tool::NpmPackages],
+        tools: &[Tool::Node, Tool::NpmPackages, Tool::Nats, Tool::OldNats, Tool::Valkey],
         act: unit,
     },
     Step { name: "build", what: "the server", after: &[], tools: &[], act: build },
@@ -179,12 +179,22 @@ fn deny(workspace: &Workspace) -> Result<()> {
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
-    run(&mut workspace.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    run(&mut workspace.cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn unit(workspace: &Workspace) -> Result<()> {
-    let args = ["test", "--workspace", "--exclude", "chamberlain-tests", "--locked", "--no-fail-fast"];
-    run(&mut workspace.cargo(&args))
+    let args =
+        ["test", "--workspace", "--exclude", "chamberlain-tests", "--all-features", "--locked", "--no-fail-fast"];
+    run(workspace.cargo(&args).envs(tools::provide_servers(workspace, Install::Nothing)?))
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
@@ -209,7 +219,7 @@ fn end_to_end(workspace: &Workspace) -> Result<()> {
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
-    let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    let mut command = workspace.cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"]);
     run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

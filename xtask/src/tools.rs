@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{Workspace, capture, cargo, run};
+use crate::servers::{self, Server};
 
 /// The series of cargo-deny that `deny.toml` is written for, and the version to install.
 const CARGO_DENY: (&str, &str) = ("cargo-deny 0.20.", "0.20.2");
@@ -29,6 +30,12 @@ pub(crate) enum Tool {
     Chromium,
     /// What every `package-lock.json` of the tree names, in a `node_modules` beside it.
     NpmPackages,
+    /// Keeps logs.
+    Nats,
+    /// The same, older than production asks for.
+    OldNats,
+    /// Keeps secrets, snapshots, marks and the directory.
+    Valkey,
 }
 
 /// Whether a missing tool may be installed.
@@ -56,6 +63,9 @@ impl Tool {
             Tool::Node => "node and npm",
             Tool::Chromium => "chromium",
             Tool::NpmPackages => "npm packages",
+            Tool::Nats => "nats-server",
+            Tool::OldNats => "nats-server 2.9",
+            Tool::Valkey => "valkey-server",
         }
     }
 
@@ -67,14 +77,41 @@ impl Tool {
             Tool::Node => "install Node.js 20 or newer with npm (Debian: apt-get install nodejs npm)",
             Tool::Chromium => "install Chromium (Debian: apt-get install chromium) or set CHROMIUM to the path of one",
             Tool::NpmPackages => "npm ci in each folder that has a package-lock.json",
+            Tool::Nats => "install nats-server 2.10.19 or newer, or set CHAMBERLAIN_NATS_SERVER to the path of one",
+            Tool::OldNats => "set CHAMBERLAIN_NATS_SERVER_2_9 to the path of a nats-server 2.9.10 (Debian 12 has it)",
+            Tool::Valkey => {
+                "install valkey-server 8 or redis-server 7, or set CHAMBERLAIN_VALKEY_SERVER to the path of one"
+            }
+        }
+    }
+
+    /// What is known of it, if it is one of the servers.
+    fn server(self) -> Option<Server> {
+        match self {
+            Tool::Nats => Some(servers::NATS),
+            Tool::OldNats => Some(servers::OLD_NATS),
+            Tool::Valkey => Some(servers::VALKEY),
+            _ => None,
         }
     }
 }
+
+/// The servers that the tests of the stores run, each with the variable that tells its path to them.
+pub(crate) fn provide_servers(workspace: &Workspace, install: Install) -> Result<Vec<(&'static str, PathBuf)>> {
+    let servers = SERVERS.iter().filter_map(|tool| Some((*tool, tool.server()?)));
+    servers.map(|(tool, server)| Ok((server.variable, provide(workspace, tool, install)?))).collect()
+}
+
+/// The servers among the tools.
+pub(crate) const SERVERS: &[Tool] = &[Tool::Nats, Tool::OldNats, Tool::Valkey];
 
 /// Finds a tool, installing it when it is missing and may be. Gives the path of its program.
 pub(crate) fn provide(workspace: &Workspace, tool: Tool, install: Install) -> Result<PathBuf> {
     if let Some(found) = find(workspace, tool)? {
         return Ok(found);
+    }
+    if let Some(server) = tool.server() {
+        return provide_server(workspace, tool, &server, install);
     }
     if install == Install::Missing {
         println!("{} is missing: installing it", tool.name());
@@ -86,12 +123,30 @@ pub(crate) fn provide(workspace: &Workspace, tool: Tool, install: Install) -> Re
             Tool::Node => install_debian(&["nodejs", "npm"]),
             Tool::Chromium => install_debian(&["chromium"]),
             Tool::NpmPackages => install_npm_packages(workspace),
+            Tool::Nats | Tool::OldNats | Tool::Valkey => Ok(()),
         }
         .with_context(|| format!("{} could not be installed; by hand: {}", tool.name(), tool.by_hand()))?;
     }
     match find(workspace, tool)? {
         Some(found) => Ok(found),
         None => bail!("{} is missing; by hand: {}", tool.name(), tool.by_hand()),
+    }
+}
+
+/// A pinned server is better than whatever the path has, so that one is only the last resort.
+fn provide_server(workspace: &Workspace, tool: Tool, server: &Server, install: Install) -> Result<PathBuf> {
+    let mut why = String::new();
+    if install == Install::Missing {
+        println!("{} is missing: obtaining it", tool.name());
+        match server.obtain(workspace).and_then(|()| server.find(workspace)) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => why = ": what was obtained is not there".into(),
+            Err(error) => why = format!(": {error:#}"),
+        }
+    }
+    match server.on_path() {
+        Some(found) => Ok(found),
+        None => bail!("{} is missing{why}; by hand: {}", tool.name(), tool.by_hand()),
     }
 }
 
@@ -117,6 +172,9 @@ fn find(workspace: &Workspace, tool: Tool) -> Result<Option<PathBuf>> {
             let folders = npm_folders(workspace)?;
             folders.iter().all(|folder| is_installed(folder)).then(|| workspace.root.clone())
         }
+        Tool::Nats => servers::NATS.find(workspace)?,
+        Tool::OldNats => servers::OLD_NATS.find(workspace)?,
+        Tool::Valkey => servers::VALKEY.find(workspace)?,
     })
 }
 
@@ -186,7 +244,7 @@ fn is_installed(folder: &Path) -> bool {
     }
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
     std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|path| path.is_file())
