@@ -87,6 +87,41 @@ async fn jetstream_of_an_old_server_conforms_where_the_operator_insists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_conform_and_keep_what_was_acknowledged_while_each_is_killed_in_turn() {
+    let mut servers = Server::start_cluster();
+    let options = Options {
+        servers: servers.iter().map(Server::url).collect(),
+        replicas: 3,
+        opening: Duration::from_secs(30),
+        ..options(&servers[0])
+    };
+    let logs = JetStream::open(options.clone()).await.expect("opened");
+    conformance::run(async || stores(&logs)).await;
+    let writing = tokio::spawn(async move {
+        let mut room = Writer::of_room("three", 1);
+        let mut written = Vec::new();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(12) {
+            written.push(append(&logs, &mut room, 2, 200).await);
+        }
+        (room, written)
+    });
+    for server in &mut servers {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.kill();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.start_again();
+        // Two of three must have caught up before the next may be missed.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let (room, written) = writing.await.expect("wrote");
+    let fresh = JetStream::open(options).await.expect("opened");
+    let read = records(&fresh, room.log()).await;
+    assert_eq!(read, written);
+    assert_eq!(room.verify(&read), Some(room.head()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_a_server_that_is_killed() {
     const ROUNDS: u64 = 6;
     let mut server = Server::start();

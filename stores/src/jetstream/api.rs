@@ -34,6 +34,9 @@ mod code {
     pub(super) const STREAM_NOT_FOUND: u64 = 10_059;
 }
 
+/// The status that the server gives what may pass.
+const SERVICE_UNAVAILABLE: u64 = 503;
+
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failed {
@@ -44,12 +47,14 @@ pub(super) enum Failed {
     #[error("{0}")]
     Silence(String),
     /// The server refused it.
-    #[error("the server says {code}: {why}")]
+    #[error("the server refuses ({code}): {why}")]
     Refused {
         /// The server's number for it.
         code: u64,
         /// Its words.
         why: String,
+        /// It is for now: no leader was elected yet, or something is used up.
+        for_now: bool,
     },
 }
 
@@ -110,6 +115,8 @@ enum Answer<T> {
 
 #[derive(Deserialize)]
 struct ServerError {
+    #[serde(default)]
+    code: u64,
     #[serde(default)]
     err_code: u64,
     #[serde(default)]
@@ -225,7 +232,7 @@ impl Shared {
             Err(Failed::Refused { code: code::WRONG_LAST_SEQUENCE | code::WRONG_LAST_SEQUENCE_CONSTANT, .. }) => {
                 Ok(Published::Overtaken)
             }
-            Err(Failed::Refused { code: code::STORE_FAILED, why }) => Err(Failed::Silence(why)),
+            Err(Failed::Refused { code: code::STORE_FAILED, why, .. }) => Err(Failed::Silence(why)),
             Err(failed) => Err(failed),
         }
     }
@@ -287,7 +294,7 @@ impl Shared {
     /// What a publication that was refused, for whatever reason, is to the caller.
     pub(super) fn refused(failed: Failed) -> StoreError {
         match failed {
-            Failed::Refused { code: code::MESSAGE_TOO_LARGE, why } => StoreError::Invalid(why),
+            Failed::Refused { code: code::MESSAGE_TOO_LARGE, why, .. } => StoreError::Invalid(why),
             failed => StoreError::Unavailable(failed.to_string()),
         }
     }
@@ -297,7 +304,11 @@ impl Shared {
 fn answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failed> {
     match serde_json::from_slice(payload) {
         Ok(Answer::Done(done)) => Ok(done),
-        Ok(Answer::Refused { error }) => Err(Failed::Refused { code: error.err_code, why: error.description }),
+        Ok(Answer::Refused { error }) => Err(Failed::Refused {
+            code: error.err_code,
+            why: error.description,
+            for_now: error.code == SERVICE_UNAVAILABLE,
+        }),
         Err(_) => Err(Failed::Silence("the answer was not understood".into())),
     }
 }

@@ -205,13 +205,13 @@ async fn see_to_stream(shared: &Shared, deadline: Instant) -> Result<(), OpenErr
         match found {
             Ok(found) => break found,
             // Of two who make it at once, the other one may have.
-            Err(refused @ Failed::Refused { .. }) => {
+            Err(refused @ Failed::Refused { for_now: false, .. }) => {
                 match shared.call::<Value>("STREAM.INFO", &json!({}), deadline).await {
                     Ok(found) => break found,
                     Err(_) => return Err(OpenError::NoJetStream(refused.to_string())),
                 }
             }
-            // A server that was just started may not have found its streams yet.
+            // Servers that were just started may not have found their streams yet, or elected who leads them.
             Err(failed) if !pauses.wait().await => return Err(OpenError::NoJetStream(failed.to_string())),
             Err(_) => {}
         }

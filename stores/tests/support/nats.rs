@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often another port is tried.
+const ATTEMPTS: usize = 20;
+
 /// Which program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -38,24 +41,49 @@ impl Server {
 
     /// Starts one, with further lines of configuration.
     pub(crate) fn start_with(version: Version, configuration: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Self { program: program(version), folder, port: 0, child: None };
-        let syncing = if version == Version::Current { "sync_interval: always" } else { "" };
-        for _ in 0..20 {
-            let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-            server.port = free.local_addr().expect("bound").port();
-            drop(free);
-            let data = server.data().display().to_string();
-            let jetstream = format!("jetstream {{ store_dir: \"{data}\"\n {syncing} }}");
-            let listen = format!("listen: \"127.0.0.1:{}\"\nserver_name: test", server.port);
-            std::fs::write(server.file("server.conf"), format!("{listen}\n{jetstream}\n{configuration}\n"))
-                .expect("written");
+        for _ in 0..ATTEMPTS {
+            let mut server = Self::prepared(version, "test", configuration);
             // Somebody else may have taken the port meanwhile.
             if server.run() {
                 return server;
             }
+            eprintln!("{}", server.said());
         }
-        panic!("no nats-server came up; the last one said:\n{}", server.said());
+        panic!("no nats-server came up");
+    }
+
+    /// Starts three that know each other.
+    #[allow(dead_code, reason = "not every test has a cluster")]
+    pub(crate) fn start_cluster() -> [Self; 3] {
+        'attempts: for _ in 0..ATTEMPTS {
+            let routes = [0; 3].map(|_| free_port());
+            let known = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
+            let mut servers = [0, 1, 2].map(|nth: usize| {
+                let listen = format!("listen: \"127.0.0.1:{}\"", routes[nth]);
+                let cluster = format!("cluster {{ name: cluster\n {listen}\n routes: [{known}] }}");
+                Self::prepared(Version::Current, &format!("test-{nth}"), &cluster)
+            });
+            for server in &mut servers {
+                if !server.run() {
+                    eprintln!("{}", server.said());
+                    continue 'attempts;
+                }
+            }
+            return servers;
+        }
+        panic!("no cluster of nats-servers came up");
+    }
+
+    fn prepared(version: Version, name: &str, configuration: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Self { program: program(version), folder, port: free_port(), child: None };
+        let data = server.data().display().to_string();
+        let syncing = if version == Version::Current { "sync_interval: always" } else { "" };
+        let jetstream = format!("jetstream {{ store_dir: \"{data}\"\n {syncing} }}");
+        let listen = format!("listen: \"127.0.0.1:{}\"\nserver_name: {name}", server.port);
+        std::fs::write(server.file("server.conf"), format!("{listen}\n{jetstream}\n{configuration}\n"))
+            .expect("written");
+        server
     }
 
     /// Where clients connect to.
@@ -128,6 +156,12 @@ impl Drop for Server {
             eprintln!("nats-server said:\n{}", self.said());
         }
     }
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    free.local_addr().expect("bound").port()
 }
 
 /// A NATS server speaks first.
