@@ -203,7 +203,26 @@ impl Shared {
         question: &Value,
         deadline: Instant,
     ) -> Result<T, Failed> {
-        let subject = format!("{}.{what}.{}", self.prefix, self.names.stream());
+        self.ask(format!("{}.{what}.{}", self.prefix, self.names.stream()), question, deadline).await
+    }
+
+    /// The same, of something that belongs to the stream.
+    pub(super) async fn call_of<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        of: &str,
+        question: &Value,
+        deadline: Instant,
+    ) -> Result<T, Failed> {
+        self.ask(format!("{}.{what}.{}.{of}", self.prefix, self.names.stream()), question, deadline).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        question: &Value,
+        deadline: Instant,
+    ) -> Result<T, Failed> {
         let message = self.request(subject, HeaderMap::new(), question.to_string().into(), deadline).await?;
         answer(&message.payload)
     }

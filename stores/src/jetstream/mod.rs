@@ -17,6 +17,7 @@
 
 mod api;
 mod append;
+mod batch;
 mod erase;
 mod index;
 mod names;

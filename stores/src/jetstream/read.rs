@@ -4,6 +4,8 @@
 //! what is passed on the way is remembered. From there on the log's messages are walked in order. Where the next one begins
 //! too late, the record between was rewritten, and lies under a subject that names its first revision.
 
+use std::collections::VecDeque;
+
 use chamberlain_core::id::{LogId, Revision};
 use chamberlain_core::log::RecordBytes;
 use tokio::time::Instant;
@@ -16,6 +18,9 @@ use crate::{StoreError, rules};
 /// As many revisions are rather walked than searched through.
 const NEAR: u64 = 24;
 
+/// So many messages are fetched one by one before a batch is asked for, which takes three waits.
+const SINGLY: u32 = 6;
+
 /// A way through the records of a log, in order.
 pub(super) struct Walk<'a> {
     shared: &'a Shared,
@@ -25,8 +30,10 @@ pub(super) struct Walk<'a> {
     next: Revision,
     /// Where the search for it begins.
     from: u64,
-    /// A message that lies after it.
-    ahead: Option<Stored>,
+    /// Messages from there on that were fetched already.
+    ahead: VecDeque<Stored>,
+    /// How many were fetched one by one since the last batch.
+    singly: u32,
     deadline: Instant,
 }
 
@@ -109,7 +116,7 @@ impl Shared {
                 _ => until = middle,
             }
         }
-        Ok(Some(Walk { shared: self, log, subject, next, from, ahead: None, deadline }))
+        Ok(Some(Walk { shared: self, log, subject, next, from, ahead: VecDeque::new(), singly: 0, deadline }))
     }
 
     fn remember(&self, log: &LogId, stored: &Stored) {
@@ -149,13 +156,7 @@ impl Walk<'_> {
     /// The next record's message; none at the end of the log.
     pub(super) async fn next(&mut self) -> Result<Option<Stored>, StoreError> {
         loop {
-            let ahead = match self.ahead.take() {
-                Some(ahead) => ahead,
-                None => match self.shared.get(Wanted::From(&self.subject, self.from), self.deadline).await? {
-                    Some(stored) => stored,
-                    None => return Ok(None),
-                },
-            };
+            let Some(ahead) = self.message().await? else { return Ok(None) };
             self.from = ahead.sequence;
             if ahead.stamp.head.revision < self.next {
                 // It only says where the log ends, or was read in its rewritten form already.
@@ -179,9 +180,23 @@ impl Walk<'_> {
                 return Err(self.corrupt("was rewritten as something else"));
             }
             self.next = stored.stamp.head.revision.next();
-            self.ahead = Some(ahead);
+            self.ahead.push_front(ahead);
             return Ok(Some(stored));
         }
+    }
+
+    /// The next message of the log's subject, whatever it is.
+    async fn message(&mut self) -> Result<Option<Stored>, StoreError> {
+        if self.ahead.is_empty() && self.singly >= SINGLY && self.shared.options.replicas == 1 {
+            self.ahead = self.shared.batch(&self.subject, self.from, self.deadline).await.unwrap_or_default();
+            // Another batch follows one that held something.
+            self.singly = if self.ahead.is_empty() { 0 } else { SINGLY };
+        }
+        if let Some(ahead) = self.ahead.pop_front() {
+            return Ok(Some(ahead));
+        }
+        self.singly += 1;
+        self.shared.get(Wanted::From(&self.subject, self.from), self.deadline).await
     }
 
     fn corrupt(&self, what: &str) -> StoreError {
