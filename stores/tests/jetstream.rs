@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use chamberlain_core::id::{LogId, Revision};
 use chamberlain_core::log::{Head, RecordBytes};
 use chamberlain_stores::conformance::{self, Writer};
-use chamberlain_stores::jetstream::{JetStream, OpenError, Options, Storage, Syncing};
+use chamberlain_stores::jetstream::{Credentials, JetStream, OpenError, Options, Storage, Syncing};
 use chamberlain_stores::memory::MemoryStores;
 use chamberlain_stores::{Appended, LogStore, StoreError, Stores};
 use nats::{Server, Version};
@@ -374,6 +376,36 @@ async fn a_stream_in_memory_is_made_only_where_the_operator_insists() {
     assert!(matches!(JetStream::open(memory.clone()).await.err(), Some(OpenError::Option(_))));
     let logs = JetStream::open(Options { syncing: Syncing::Lax, ..memory }).await.expect("opened");
     append(&logs, &mut Writer::of_room("memory", 1), 1, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_in_is_let_in_and_nobody_else() {
+    let server = Server::start_with(Version::Current, "authorization { user: chamberlain, password: secret }");
+    assert!(matches!(JetStream::open(options(&server)).await.err(), Some(OpenError::Unreachable(_))));
+    let named = vec![server.url().replacen("//", "//chamberlain:secret@", 1)];
+    let why = JetStream::open(Options { servers: named, ..options(&server) }).await.err().expect("refused");
+    assert!(matches!(&why, OpenError::Option(_)) && !why.to_string().contains("secret"), "{why}");
+    let credentials = Credentials::Password { user: "chamberlain".into(), password: "secret".into() };
+    assert!(!format!("{credentials:?}").contains("secret"));
+    let logs = JetStream::open(Options { credentials, ..options(&server) }).await.expect("opened");
+    append(&logs, &mut Writer::of_room("signed in", 1), 1, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_a_certificate_is_trusted_by_who_is_told_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let pem = |label: &str, der: &[u8]| {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
+    };
+    std::fs::write(&certificate, pem("CERTIFICATE", made.cert.der())).expect("written");
+    std::fs::write(&key, pem(concat!("PRIVATE", " KEY"), &made.signing_key.serialize_der())).expect("written");
+    let files = format!("cert_file: \"{}\"\n key_file: \"{}\"", certificate.display(), key.display());
+    let server = Server::start_with(Version::Current, &format!("tls {{ {files} }}"));
+    assert!(matches!(JetStream::open(options(&server)).await.err(), Some(OpenError::Unreachable(_))));
+    let logs = JetStream::open(Options { trust: vec![certificate], ..options(&server) }).await.expect("opened");
+    append(&logs, &mut Writer::of_room("sealed wire", 1), 1, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -147,9 +147,7 @@ impl Shared {
     /// The server that we are connected to is one that would not be refused at start.
     fn check_fit(&self) -> Result<(), StoreError> {
         if self.unfit.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(StoreError::Unavailable(
-                "the server that was reconnected to is older than is asked for".into(),
-            ));
+            return Err(StoreError::Unavailable("the server that was reconnected to would be refused at start".into()));
         }
         Ok(())
     }

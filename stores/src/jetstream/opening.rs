@@ -134,16 +134,21 @@ fn check(options: &Options) -> Result<(), OpenError> {
 async fn connect(options: &Options, lost: watch::Sender<u64>, gaps: watch::Sender<u64>) -> Result<Client, OpenError> {
     let mut servers = Vec::new();
     for (nth, server) in options.servers.iter().enumerate() {
-        // The address may hold a password, so it is not repeated.
-        let address = server.parse::<ServerAddr>();
-        servers
-            .push(address.map_err(|_| OpenError::Option(format!("address {} is not one of a NATS server", nth + 1)))?);
+        // It may hold a password, so it is not repeated.
+        let wrong = |why: &str| OpenError::Option(format!("address {} {why}", nth + 1));
+        let address: ServerAddr = server.parse().map_err(|_| wrong("is not one of a NATS server"))?;
+        if address.has_user_pass() {
+            return Err(wrong("names a user: credentials have an option of their own, which is never printed"));
+        }
+        servers.push(address);
     }
     let been = AtomicBool::new(false);
     let mut connecting = ConnectOptions::new()
         .name("chamberlain")
         .connection_timeout(options.opening)
         .ping_interval(PING)
+        // What watchers are behind, at most, before they are told that they lost some.
+        .subscription_capacity(rules::WATCH_BACKLOG)
         .reconnect_delay_callback(|attempt| {
             let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(16);
             RECONNECT.0.saturating_mul(1 << doublings).min(RECONNECT.1)
@@ -153,7 +158,9 @@ async fn connect(options: &Options, lost: watch::Sender<u64>, gaps: watch::Sende
                 Event::Disconnected => lost.send_modify(|times| *times += 1),
                 Event::Connected if been.swap(true, Ordering::Relaxed) => gaps.send_modify(|times| *times += 1),
                 Event::SlowConsumer(_) => gaps.send_modify(|times| *times += 1),
-                other => tracing::debug!(%other, "connection to NATS"),
+                Event::ServerError(why) => tracing::warn!(%why, "NATS"),
+                Event::ClientError(why) => tracing::warn!(%why, "NATS"),
+                other => tracing::debug!(%other, "NATS"),
             }
             ready(())
         });

@@ -11,7 +11,7 @@ use chamberlain_core::id::SiteId;
 pub struct Options {
     /// The site whose logs these are.
     pub site: SiteId,
-    /// Addresses of servers, `nats://host:port` or `tls://host:port`; at least one.
+    /// Addresses of servers, `nats://host:port` or `tls://host:port`; at least one. Without credentials.
     pub servers: Vec<String>,
     /// Who we are there.
     pub credentials: Credentials,
@@ -67,7 +67,7 @@ impl Options {
 /// Who we are to the servers. Never printed.
 #[derive(Clone)]
 pub enum Credentials {
-    /// Nobody in particular, or whom the address or the certificate names.
+    /// Nobody in particular, or whom the certificate names.
     None,
     /// A user with a password.
     Password {
