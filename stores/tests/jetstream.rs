@@ -13,7 +13,7 @@ use async_nats::HeaderMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chamberlain_core::id::{LogId, Revision};
-use chamberlain_core::log::{Head, RecordBytes};
+use chamberlain_core::log::{Head, RecordBytes, erase_body};
 use chamberlain_stores::conformance::{self, Writer};
 use chamberlain_stores::jetstream::{Credentials, JetStream, OpenError, Options, Storage, Syncing};
 use chamberlain_stores::memory::MemoryStores;
@@ -72,6 +72,14 @@ async fn append(logs: &dyn LogStore, writer: &mut Writer, events: usize, body_by
     }
 }
 
+/// Erases until it is done.
+async fn erase(logs: &dyn LogStore, log: &LogId, revision: Revision) {
+    while let Err(why) = logs.erase(log, revision).await {
+        assert!(matches!(why, StoreError::Unavailable(_) | StoreError::Unknown(_)), "{why}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jetstream_conforms() {
     let server = Server::start();
@@ -124,7 +132,7 @@ async fn three_servers_conform_and_keep_what_was_acknowledged_while_each_is_kill
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_a_server_that_is_killed() {
+async fn what_was_acknowledged_or_erased_stays_so_when_the_server_is_killed() {
     const ROUNDS: u64 = 6;
     let mut server = Server::start();
     let logs = open(&server).await;
@@ -134,11 +142,20 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed() {
             tokio::spawn(async move {
                 let mut room = Writer::of_room(&format!("killed {nth}"), nth);
                 let mut written = Vec::new();
+                let mut erased = Vec::new();
                 let started = Instant::now();
                 while started.elapsed() < Duration::from_millis(600 * ROUNDS) {
-                    written.push(append(&logs, &mut room, 1 + nth as usize, 700).await);
+                    let record = append(&logs, &mut room, 1 + nth as usize, 700).await;
+                    if written.len() % 4 == 0 {
+                        erase(&logs, room.log(), record.last).await;
+                        // The last body of a record is the end of its bytes.
+                        erased.push(record.bytes.slice(record.bytes.len() - 700..));
+                        written.push(erase_body(&record, record.last).expect("a body"));
+                    } else {
+                        written.push(record);
+                    }
                 }
-                (room, written)
+                (room, written, erased)
             })
         })
         .collect();
@@ -155,7 +172,10 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed() {
     server.kill();
     server.start_again();
     let logs = open(&server).await;
-    for (room, written) in all {
+    for (room, written, erased) in all {
+        for body in erased.iter().step_by(1 + erased.len() / 4) {
+            assert!(!somewhere_in(&server.data(), body), "an erased body is in a file");
+        }
         assert!(written.len() > 5, "{} records", written.len());
         let read = records(&logs, room.log()).await;
         assert_eq!(read, written);
@@ -278,7 +298,7 @@ async fn an_erasure_that_was_cut_off_is_finished_by_the_next() {
     let first = append(&logs, &mut room, 2, 64).await;
     let LogId::Room(id) = room.log().clone() else { panic!("a room") };
     // Only the first step was taken: the record without a body is there, and the one with it too.
-    let without = chamberlain_core::log::erase_body(&first, Revision(1)).expect("a body");
+    let without = erase_body(&first, Revision(1)).expect("a body");
     let head = room.head();
     let mut headers = HeaderMap::new();
     headers.insert("Chamberlain", format!("1 record 1 2 {}", head.digest));
@@ -287,7 +307,7 @@ async fn an_erasure_that_was_cut_off_is_finished_by_the_next() {
     assert_eq!(records(&logs, room.log()).await, std::slice::from_ref(&first));
     // Another body of the record is erased: the one of the first attempt is not brought back.
     logs.erase(room.log(), Revision(2)).await.expect("erased");
-    let both = chamberlain_core::log::erase_body(&without, Revision(2)).expect("a body");
+    let both = erase_body(&without, Revision(2)).expect("a body");
     assert_eq!(records(&logs, room.log()).await, std::slice::from_ref(&both));
     logs.erase(room.log(), Revision(1)).await.expect("erased");
     assert_eq!(records(&logs, room.log()).await, [both]);
@@ -318,7 +338,7 @@ async fn bodies_of_one_record_are_erased_at_once_by_many() {
     let read = records(&nodes[1], room.log()).await;
     assert_eq!((read.len(), read.last()), (2, Some(&more)));
     for revision in 1..=12 {
-        assert_eq!(chamberlain_core::log::erase_body(&read[0], Revision(revision)).as_ref(), Ok(&read[0]));
+        assert_eq!(erase_body(&read[0], Revision(revision)).as_ref(), Ok(&read[0]));
     }
     assert_eq!(room.verify(&read), Some(room.head()));
 }
@@ -484,7 +504,7 @@ async fn a_long_log_is_read_from_anywhere() {
     for revision in (100..300).chain([1, 2, room.head().revision.0]) {
         logs.erase(room.log(), Revision(revision)).await.expect("erased");
         let record = written.iter_mut().find(|record| record.last >= Revision(revision)).expect("there");
-        *record = chamberlain_core::log::erase_body(record, Revision(revision)).expect("a body");
+        *record = erase_body(record, Revision(revision)).expect("a body");
     }
     let fresh = open(&server).await;
     for after in (0..=room.head().revision.0).rev().step_by(7).chain(90..310) {

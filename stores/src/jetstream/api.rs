@@ -32,6 +32,8 @@ mod code {
     /// Writing failed, or a limit was met: whether anything is in the file is not said.
     pub(super) const STORE_FAILED: u64 = 10_077;
     pub(super) const STREAM_NOT_FOUND: u64 = 10_059;
+    /// Too few servers know of each other.
+    pub(super) const NO_PEERS: u64 = 10_005;
 }
 
 /// The status that the server gives what may pass.
@@ -53,7 +55,7 @@ pub(super) enum Failed {
         code: u64,
         /// Its words.
         why: String,
-        /// It is for now: no leader was elected yet, or something is used up.
+        /// It is for now: servers have not found each other yet or elected who leads, or something is used up.
         for_now: bool,
     },
 }
@@ -326,7 +328,7 @@ fn answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failed> {
         Ok(Answer::Refused { error }) => Err(Failed::Refused {
             code: error.err_code,
             why: error.description,
-            for_now: error.code == SERVICE_UNAVAILABLE,
+            for_now: error.code == SERVICE_UNAVAILABLE || error.err_code == code::NO_PEERS,
         }),
         Err(_) => Err(Failed::Silence("the answer was not understood".into())),
     }
