@@ -27,7 +27,7 @@ const LOADS: [(u64, usize, usize); 4] = [(1, 1, 400), (8, 1, 400), (64, 1, 400),
 async fn main() {
     let site = "home".parse().expect("a site");
     let server = nats::Server::start();
-    let options = Options::new(site, server.url(), Syncing::Always);
+    let options = Options::new(site, server.url(), Syncing::Promised);
     let jetstream = JetStream::open(options.clone()).await.expect("opened");
     let folder = tempfile::tempdir().expect("a folder");
     let master = MasterKey::from_bytes([1; 32]);

@@ -23,8 +23,22 @@ use tokio::sync::broadcast::error::RecvError;
 
 const ALL: usize = usize::MAX;
 
+/// How long opening may take where it is to fail.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One account for logs, and the system's.
+const ACCOUNTS: &str = "accounts {
+    SYS { users: [{ user: system, password: secret }] }
+    ROOMS { jetstream: enabled, users: [{ user: chamberlain, password: secret }] }
+}
+system_account: SYS";
+
+fn credentials_of(user: &str) -> Credentials {
+    Credentials::Password { user: user.into(), password: "secret".into() }
+}
+
 fn options(server: &Server) -> Options {
-    Options::new("home".parse().expect("a site"), server.url(), Syncing::Always)
+    Options::new("home".parse().expect("a site"), server.url(), Syncing::Promised)
 }
 
 async fn open(server: &Server) -> JetStream {
@@ -98,8 +112,10 @@ async fn jetstream_of_an_old_server_conforms_where_the_operator_insists() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_conform_and_keep_what_was_acknowledged_while_each_is_killed_in_turn() {
-    let mut servers = Server::start_cluster();
+    let mut servers = Server::start_cluster(ACCOUNTS);
     let options = Options {
+        credentials: credentials_of("chamberlain"),
+        syncing: Syncing::Asked(credentials_of("system")),
         servers: servers.iter().map(Server::url).collect(),
         replicas: 3,
         opening: Duration::from_secs(30),
@@ -405,10 +421,29 @@ async fn who_signs_in_is_let_in_and_nobody_else() {
     let named = vec![server.url().replacen("//", "//chamberlain:secret@", 1)];
     let why = JetStream::open(Options { servers: named, ..options(&server) }).await.err().expect("refused");
     assert!(matches!(&why, OpenError::Option(_)) && !why.to_string().contains("secret"), "{why}");
-    let credentials = Credentials::Password { user: "chamberlain".into(), password: "secret".into() };
+    let credentials = credentials_of("chamberlain");
     assert!(!format!("{credentials:?}").contains("secret"));
     let logs = JetStream::open(Options { credentials, ..options(&server) }).await.expect("opened");
     append(&logs, &mut Writer::of_room("signed in", 1), 1, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_are_asked_whether_they_sync() {
+    let asking = |server: &Server, user: &str| {
+        let asked = Syncing::Asked(credentials_of(user));
+        JetStream::open(Options {
+            credentials: credentials_of("chamberlain"),
+            syncing: asked,
+            opening: PATIENCE,
+            ..options(server)
+        })
+    };
+    let server = Server::start_with(Version::Current, ACCOUNTS);
+    append(&asking(&server, "system").await.expect("opened"), &mut Writer::of_room("asked", 1), 1, 10).await;
+    assert!(matches!(asking(&server, "chamberlain").await.err(), Some(OpenError::Unverified(_))));
+    assert!(matches!(asking(&server, "nobody").await.err(), Some(OpenError::Unverified(_))));
+    let lax = Server::start_with(Version::Lax, ACCOUNTS);
+    assert_eq!(asking(&lax, "system").await.err(), Some(OpenError::SyncsLate { server: "test".into() }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

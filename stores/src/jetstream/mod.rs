@@ -11,7 +11,7 @@
 //! reader that misses a record looks for what it became. Each step is durable before the next begins, and doing them again
 //! changes nothing. See `erase`.
 //!
-//! What this does not do: see when servers sync ([`Syncing`]); erase from the consensus logs of several servers, which forget
+//! What this does not do: see whether servers sync, unless it is let into their system account ([`Syncing`]); erase from the consensus logs of several servers, which forget
 //! by themselves when they are compacted, or from backups; sign in by NKey or JWT, which would bring a second generation of
 //! cryptography into the tree.
 
@@ -25,6 +25,7 @@ mod opening;
 mod options;
 mod read;
 mod stamp;
+mod syncing;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -17,12 +17,12 @@ use super::api::{Failed, HEADERS_MOST};
 use super::append::Pauses;
 use super::index::Index;
 use super::names::Names;
-use super::{Credentials, JetStream, Options, Shared, Storage, Syncing, Telling};
+use super::{Credentials, JetStream, Options, Shared, Storage, Syncing, Telling, syncing};
 use crate::jetstream::watch as telling;
 use crate::rules;
 
 /// The first version whose compare-and-append holds on several servers, and which can sync each write.
-const SERVER_LEAST: (u64, u64, u64) = (2, 10, 19);
+pub(super) const SERVER_LEAST: (u64, u64, u64) = (2, 10, 19);
 
 /// How often the server is asked whether it is there; two that go unanswered are a lost connection.
 const PING: Duration = Duration::from_secs(5);
@@ -51,6 +51,18 @@ pub enum OpenError {
         /// Its version.
         version: String,
     },
+    /// A server acknowledges what it has not synced.
+    #[error(
+        "the server {server} acknowledges before it syncs: set `sync_interval: always` in its jetstream section, or insist on lax \
+         syncing and know that it may forget what it acknowledged"
+    )]
+    SyncsLate {
+        /// Its name.
+        server: String,
+    },
+    /// Servers could not be asked whether they sync.
+    #[error("whether the servers sync each write could not be seen: {0}")]
+    Unverified(String),
     /// The server takes no record of the size that is to be appended.
     #[error("the server's max_payload is {given}, and {needed} is needed")]
     MaxPayload {
@@ -86,6 +98,12 @@ pub(super) async fn open(options: Options) -> Result<JetStream, OpenError> {
         .await
         .map_err(|_| OpenError::Unreachable("no answer came in time".into()))??;
     judge(&client, &options)?;
+    if let Syncing::Asked(system) = &options.syncing {
+        let system = connecting(&options, system).connect(addresses(&options)?);
+        let system = timeout_at(deadline, system).await.map_err(|_| OpenError::Unverified("no connection".into()))?;
+        let system = system.map_err(|why| OpenError::Unverified(why.to_string()))?;
+        syncing::verify(system, options.replicas, deadline).await?;
+    }
     let names = Names::of(&options.site);
     let prefix = options.domain.as_ref().map_or("$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
     let told = client.subscribe(names.moves()).await.map_err(|why| OpenError::Unreachable(why.to_string()))?;
@@ -119,7 +137,7 @@ fn check(options: &Options) -> Result<(), OpenError> {
     if options.servers.is_empty() {
         return wrong("no address of a NATS server is given");
     }
-    if options.storage == Storage::Memory && options.syncing == Syncing::Always {
+    if options.storage == Storage::Memory && !options.syncing.is_lax() {
         return wrong("a stream in memory is lost with its servers, and nothing that they sync changes that");
     }
     if !(1..=5).contains(&options.replicas) {
@@ -132,27 +150,10 @@ fn check(options: &Options) -> Result<(), OpenError> {
 }
 
 async fn connect(options: &Options, lost: watch::Sender<u64>, gaps: watch::Sender<u64>) -> Result<Client, OpenError> {
-    let mut servers = Vec::new();
-    for (nth, server) in options.servers.iter().enumerate() {
-        // It may hold a password, so it is not repeated.
-        let wrong = |why: &str| OpenError::Option(format!("address {} {why}", nth + 1));
-        let address: ServerAddr = server.parse().map_err(|_| wrong("is not one of a NATS server"))?;
-        if address.has_user_pass() {
-            return Err(wrong("names a user: credentials have an option of their own, which is never printed"));
-        }
-        servers.push(address);
-    }
     let been = AtomicBool::new(false);
-    let mut connecting = ConnectOptions::new()
-        .name("chamberlain")
-        .connection_timeout(options.opening)
-        .ping_interval(PING)
+    let connecting = connecting(options, &options.credentials)
         // What watchers are behind, at most, before they are told that they lost some.
         .subscription_capacity(rules::WATCH_BACKLOG)
-        .reconnect_delay_callback(|attempt| {
-            let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(16);
-            RECONNECT.0.saturating_mul(1 << doublings).min(RECONNECT.1)
-        })
         .event_callback(move |event| {
             match event {
                 Event::Disconnected => lost.send_modify(|times| *times += 1),
@@ -164,7 +165,20 @@ async fn connect(options: &Options, lost: watch::Sender<u64>, gaps: watch::Sende
             }
             ready(())
         });
-    connecting = match &options.credentials {
+    connecting.connect(addresses(options)?).await.map_err(|why| OpenError::Unreachable(why.to_string()))
+}
+
+/// How to connect under these credentials.
+fn connecting(options: &Options, credentials: &Credentials) -> ConnectOptions {
+    let mut connecting = ConnectOptions::new()
+        .name("chamberlain")
+        .connection_timeout(options.opening)
+        .ping_interval(PING)
+        .reconnect_delay_callback(|attempt| {
+            let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(16);
+            RECONNECT.0.saturating_mul(1 << doublings).min(RECONNECT.1)
+        });
+    connecting = match credentials {
         Credentials::None => connecting,
         Credentials::Password { user, password } => connecting.user_and_password(user.clone(), password.clone()),
         Credentials::Token(token) => connecting.token(token.clone()),
@@ -175,13 +189,26 @@ async fn connect(options: &Options, lost: watch::Sender<u64>, gaps: watch::Sende
     if let Some((certificate, key)) = &options.certificate {
         connecting = connecting.add_client_certificate(certificate.clone(), key.clone());
     }
-    connecting.connect(servers).await.map_err(|why| OpenError::Unreachable(why.to_string()))
+    connecting
+}
+
+fn addresses(options: &Options) -> Result<Vec<ServerAddr>, OpenError> {
+    let addresses = options.servers.iter().enumerate().map(|(nth, server)| {
+        // It may hold a password, so it is not repeated.
+        let wrong = |why: &str| OpenError::Option(format!("address {} {why}", nth + 1));
+        let address: ServerAddr = server.parse().map_err(|_| wrong("is not one of a NATS server"))?;
+        if address.has_user_pass() {
+            return Err(wrong("names a user: credentials have an option of their own, which is never printed"));
+        }
+        Ok(address)
+    });
+    addresses.collect()
 }
 
 /// Whether the server that we are connected to is one that records may be trusted to.
 fn judge(client: &Client, options: &Options) -> Result<(), OpenError> {
     let info = client.server_info();
-    if options.syncing == Syncing::Always && version(&info.version) < SERVER_LEAST {
+    if !options.syncing.is_lax() && version(&info.version) < SERVER_LEAST {
         return Err(OpenError::TooOld { version: info.version });
     }
     let needed = options.record_bytes + HEADERS_MOST;
@@ -192,7 +219,7 @@ fn judge(client: &Client, options: &Options) -> Result<(), OpenError> {
 }
 
 /// The three numbers of a version; a number that is missing is zero.
-fn version(text: &str) -> (u64, u64, u64) {
+pub(super) fn version(text: &str) -> (u64, u64, u64) {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     (next(), next(), next())
@@ -312,7 +339,7 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options::new("home".parse().expect("a site"), "nats://localhost", Syncing::Always)
+        Options::new("home".parse().expect("a site"), "nats://localhost", Syncing::Promised)
     }
 
     #[test]

@@ -98,12 +98,22 @@ pub enum Storage {
 /// What is known of when the servers write to their disks.
 ///
 /// A server acknowledges a record before it is on the disk, unless its configuration says `sync_interval: always`. A client
-/// cannot see whether it does (only the system account and the monitoring port can), so the operator says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// cannot see whether it does, unless it is of the servers' system account. Servers before 2.10.19 do not know the setting, or
+/// have a hole in compare-and-append on several servers.
+#[derive(Debug, Clone)]
 pub enum Syncing {
-    /// The operator says that every server runs with `sync_interval: always`. Servers before 2.10.19 are refused: they do not
-    /// know the setting, or have a hole in compare-and-append on several servers.
-    Always,
+    /// Every server is asked at start, under these credentials of the system account. Those that sync late or are too old are
+    /// refused.
+    Asked(Credentials),
+    /// The operator says that every server runs with `sync_interval: always`; nobody looks. Those too old are refused.
+    Promised,
     /// The operator insists on servers that may forget what they acknowledged, or that are older.
     Lax,
+}
+
+impl Syncing {
+    /// Whether servers that may forget will do.
+    pub(super) fn is_lax(&self) -> bool {
+        matches!(self, Self::Lax)
+    }
 }

@@ -21,6 +21,8 @@ const ATTEMPTS: usize = 20;
 pub(crate) enum Version {
     /// The one that production asks for.
     Current,
+    /// The same, which syncs every two minutes.
+    Lax,
     /// Debian 12's 2.9, which does not know `sync_interval`.
     Old,
 }
@@ -52,15 +54,14 @@ impl Server {
         panic!("no nats-server came up");
     }
 
-    /// Starts three that know each other.
-    #[allow(dead_code, reason = "not every test has a cluster")]
-    pub(crate) fn start_cluster() -> [Self; 3] {
+    /// Starts three that know each other, with further lines of configuration.
+    pub(crate) fn start_cluster(configuration: &str) -> [Self; 3] {
         'attempts: for _ in 0..ATTEMPTS {
             let routes = [0; 3].map(|_| free_port());
             let known = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
             let mut servers = [0, 1, 2].map(|nth: usize| {
                 let listen = format!("listen: \"127.0.0.1:{}\"", routes[nth]);
-                let cluster = format!("cluster {{ name: cluster\n {listen}\n routes: [{known}] }}");
+                let cluster = format!("cluster {{ name: cluster\n {listen}\n routes: [{known}] }}\n{configuration}");
                 Self::prepared(Version::Current, &format!("test-{nth}"), &cluster)
             });
             for server in &mut servers {
@@ -174,7 +175,7 @@ fn greets(port: u16) -> bool {
 
 fn program(version: Version) -> PathBuf {
     let (variable, name) = match version {
-        Version::Current => ("CHAMBERLAIN_NATS_SERVER", "nats-server"),
+        Version::Current | Version::Lax => ("CHAMBERLAIN_NATS_SERVER", "nats-server"),
         Version::Old => ("CHAMBERLAIN_NATS_SERVER_2_9", "nats-server-2.9"),
     };
     if let Some(named) = std::env::var_os(variable) {
