@@ -16,6 +16,8 @@ pub mod memory;
 mod rules;
 mod sealed;
 mod traits;
+#[cfg(feature = "valkey")]
+pub mod valkey;
 
 pub use traits::{
     Account, Appended, Conflict, Directory, DirectoryPage, Group, KeyVault, LogStore, Marks, Moved, Pending, PutSecret,
