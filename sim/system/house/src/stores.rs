@@ -62,9 +62,14 @@ impl Watched {
     async fn call<T>(&self, changes: bool, inner: Pending<'_, T>, took: impl FnOnce(&T)) -> Result<T, StoreError> {
         let armed = !self.witness.is_calm();
         let trouble = if armed { self.trouble } else { Trouble::default() };
+        // Slow to begin, or to answer: what lands in between was not seen by a read that is under way.
+        let mut slow_to_answer = None;
         if self.witness.chance(STORE, "slow", trouble.slow) {
-            let ms = self.witness.draw(STORE, "slowness", trouble.slowness.max(1));
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+            let slow = Duration::from_millis(self.witness.draw(STORE, "slowness", trouble.slowness.max(1)));
+            match self.witness.draw(STORE, "slow-to-answer", 2) {
+                0 => tokio::time::sleep(slow).await,
+                _ => slow_to_answer = Some(slow),
+            }
         }
         if self.witness.chance(STORE, "before", trouble.before) {
             self.witness.probe("store failed before the effect");
@@ -81,6 +86,9 @@ impl Watched {
             }
         })?;
         took(&value);
+        if let Some(slow) = slow_to_answer {
+            tokio::time::sleep(slow).await;
+        }
         if changes && self.witness.chance(STORE, "after", trouble.after) {
             self.witness.probe("store failed after the effect");
             return Err(StoreError::Unknown("simulated".into()));
