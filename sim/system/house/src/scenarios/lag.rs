@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chamberlain_core::account::AccountChange;
 use chamberlain_core::id::Revision;
-use tokio::time::sleep;
+use chamberlain_core::room::{Command, History};
+use chamberlain_core::wire::ServerFrame;
+use tokio::time::{sleep, timeout};
 
 use crate::house::House;
 use crate::person::Person;
@@ -34,6 +37,36 @@ pub(super) async fn opened_while_it_grows(house: Arc<House>) {
     for person in [ada, bob, beside.await.expect("it ends")] {
         person.leave().await;
     }
+}
+
+/// Somebody is added just after a room was made, while what follows from its beginning is still being carried out: what follows
+/// from the addition comes by itself, and does not wait until something else happens in the house.
+pub(super) async fn added_in_a_row(house: Arc<House>) {
+    let mut ada = house.guest(0, "ada").await;
+    let mut bob = house.guest(1, "bob").await;
+    house.guest(2, "cay").await.leave().await;
+    for round in 0..40 {
+        let room = ada.channel(&["cay"]).await;
+        ada.rest(Duration::from_millis(round % 20 * 10)).await;
+        let accounts = vec!["bob".parse().expect("a name")];
+        ada.ask(Command::Add { room, accounts, channels: Vec::new(), bots: false, history: History::All }).await;
+        let told = timeout(Duration::from_secs(10), async {
+            loop {
+                match bob.next().await {
+                    Some(ServerFrame::Account { event: AccountChange::Joined { room: joined, .. }, .. })
+                        if joined == room =>
+                    {
+                        break true;
+                    }
+                    Some(_) => {}
+                    None => break false,
+                }
+            }
+        });
+        house.must(told.await == Ok(true), "who is added to a room is told of it, though nothing else happens");
+    }
+    ada.leave().await;
+    bob.leave().await;
 }
 
 pub(super) async fn for_ever(house: Arc<House>) {

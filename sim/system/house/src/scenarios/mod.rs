@@ -57,6 +57,12 @@ pub const ALL: &[Scenario] = &[
         run: |house| Box::pin(lag::opened_while_it_grows(house)),
     },
     Scenario {
+        name: "added-in-a-row",
+        what: "X1: what follows from a record is done though nothing happens after it",
+        plan: sluggish,
+        run: |house| Box::pin(lag::added_in_a_row(house)),
+    },
+    Scenario {
         name: "slow-and-back",
         what: "S-10: who takes no byte is closed as slow, others are not slowed, and it resumes without a gap",
         plan: narrow,
