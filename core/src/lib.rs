@@ -25,6 +25,7 @@ extern crate std;
 pub mod account;
 pub mod codec;
 pub mod fanout;
+pub mod fleet;
 pub mod id;
 pub mod keys;
 pub mod limits;

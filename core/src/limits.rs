@@ -110,6 +110,14 @@ limits! {
     slow_ms: u32 = 30_000, 100 => 1_200_000;
     /// Milliseconds over which connections are asked to leave when the server stops.
     drain_ms: u32 = 5_000, 0 => 600_000;
+    /// Milliseconds between the announcements of a node to the others of its site.
+    announce_ms: u32 = 1_000, 50 => 60_000;
+    /// Milliseconds of silence after which another node is taken for gone.
+    silent_ms: u32 = 3_500, 100 => 600_000;
+    /// Milliseconds for which a node waits for another one to answer a command, before it carries it out itself.
+    forward_ms: u32 = 2_000, 50 => 60_000;
+    /// Commands that wait for answers of other nodes; those beyond are carried out where they came in.
+    forwards_waiting: u32 = 16_384, 1 => 1_000_000;
     /// Items of one page of history.
     history_items: u32 = 100, 1 => 1_000;
     /// Items of one page of members.
@@ -124,8 +132,15 @@ const RECORD_OVERHEAD: u32 = 4_096;
 const JSON_ESCAPE: u32 = 6;
 
 impl Limits {
-    /// Checks limits against each other: the largest message fits into a record.
+    /// Checks limits against each other: the largest message fits into a record, and nodes are heard
+    /// more often than they are taken for gone.
     fn check_together(&self) -> Result<(), OutOfRange> {
+        // A node that missed two announcements is not gone yet.
+        let heard = self.announce_ms.saturating_mul(3);
+        if self.silent_ms < heard {
+            let (value, min) = (self.silent_ms.into(), heard.into());
+            return Err(OutOfRange { name: "silent_ms", value, min, max: 600_000 });
+        }
         let most = (self.record_bytes - RECORD_OVERHEAD) / JSON_ESCAPE;
         if self.message_bytes > most {
             let (value, max) = (self.message_bytes.into(), most.into());

@@ -61,6 +61,7 @@ pub struct SiteKeys {
     naming: [u8; 32],
     fingerprint: [u8; 32],
     position: [u8; 32],
+    letters: [u8; 32],
 }
 
 impl SiteKeys {
@@ -71,6 +72,7 @@ impl SiteKeys {
             naming: master.derive("naming"),
             fingerprint: master.derive("fingerprint"),
             position: master.derive("position"),
+            letters: master.derive("letters"),
         }
     }
 
@@ -101,6 +103,11 @@ impl SiteKeys {
     /// Fingerprint of a command's canonical bytes.
     pub fn fingerprint(&self, command: &[u8]) -> Fingerprint {
         Fingerprint(first_half(mac(&self.fingerprint, &[command])))
+    }
+
+    /// The key under which one life of a node seals its letters to others.
+    pub(crate) fn letter_key(&self, life: &[u8; 16]) -> [u8; 32] {
+        mac(&self.letters, &[b"letter", life])
     }
 
     pub(crate) fn position_mac(&self, room: RoomId, head: Head) -> PositionMac {

@@ -50,3 +50,4 @@ pub use opener::{OpenError, Opener};
 pub use public::{InvalidKey, PUBLIC_LEN, RoomPublic};
 pub use sealer::{COUNTER_END, SealError, Sealer};
 pub use secret::{RoomSecret, SECRET_LEN};
+pub(crate) use suite::{KeyBytes, MessageKey};

@@ -30,7 +30,7 @@ const PROTOCOL: &str = "chamberlain/1";
 pub(super) const MESSAGE: &[u8] = b"message";
 
 /// Bytes of an AES-256 key; wiped when dropped.
-pub(super) type KeyBytes = Zeroizing<[u8; 32]>;
+pub(crate) type KeyBytes = Zeroizing<[u8; 32]>;
 
 /// Encapsulates to `public`, and exports the key of `context`. One ephemeral key pair, of 32 bytes from `rng`.
 pub(super) fn encapsulate(
@@ -74,21 +74,21 @@ pub(super) fn info(site: &SiteId, room: RoomId, version: KeyVersion) -> Vec<u8> 
     prefixed([Field::Text(PROTOCOL), Field::Text(site.as_str()), Field::Text(room.as_str()), Field::Number(version.0)])
 }
 
-/// One sealer's key, scheduled. Wiped when dropped (`aes-gcm` with `zeroize`).
-pub(super) struct MessageKey(Aes256Gcm);
+/// One sealer's key, scheduled; one node's, for its letters to others. Wiped when dropped (`aes-gcm` with `zeroize`).
+pub(crate) struct MessageKey(Aes256Gcm);
 
 impl MessageKey {
-    pub(super) fn new(key: &KeyBytes) -> Self {
+    pub(crate) fn new(key: &KeyBytes) -> Self {
         Self(Aes256Gcm::new((&**key).into()))
     }
 
     /// The ciphertext and its tag; `None` when the plaintext is longer than AES-GCM allows (64 GiB).
-    pub(super) fn seal(&self, counter: u64, associated: &[u8], plaintext: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn seal(&self, counter: u64, associated: &[u8], plaintext: &[u8]) -> Option<Vec<u8>> {
         self.0.encrypt(&nonce(counter), Payload { msg: plaintext, aad: associated }).ok()
     }
 
     /// The plaintext; `None` when key, counter, associated data and ciphertext do not belong together.
-    pub(super) fn open(&self, counter: u64, associated: &[u8], ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, counter: u64, associated: &[u8], ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.0.decrypt(&nonce(counter), Payload { msg: ciphertext, aad: associated }).ok().map(Zeroizing::new)
     }
 }

@@ -13,6 +13,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::command::{Command, Outcome};
 use super::event::{Event, Role, RoomKind};
 use super::refused::{Reason, Refused};
@@ -25,7 +27,7 @@ use crate::limits::Limits;
 use crate::site::{Fingerprint, SiteKeys};
 
 /// What a decision needs to know of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Its name for people: RULES.md, "System messages".
     pub name: String,
@@ -37,8 +39,9 @@ pub struct Profile {
     pub admin: bool,
 }
 
-/// A command with everything around it that is not in the room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command with everything around it that is not in the room. Nodes hand it to each other, so fields are only ever added at
+/// the end; a node that cannot read one does not carry it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The room: named by the command, or derived for a creation.
     pub room: RoomId,
