@@ -35,6 +35,12 @@ struct Figures {
     rooms_loaded: Counter,
     rooms: Level,
     effects_failed: Counter,
+    nodes: Level,
+    /// One per way it ended, in the order of [`Forwarded`].
+    forwarded: Vec<Counter>,
+    followed: Counter,
+    bus_gaps: Counter,
+    letters_refused: Counter,
     sockets: Level,
     sockets_opened: Counter,
     /// One per close code, in the order of [`CLOSE_CODES`].
@@ -51,6 +57,22 @@ struct Figures {
     requests: Vec<Counter>,
     request_seconds: Histogram,
 }
+
+/// What became of a command that another node was asked to carry out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forwarded {
+    /// It answered.
+    Answered,
+    /// It did not look at it; it was carried out here.
+    Declined,
+    /// Nobody was there; it was carried out here.
+    Nobody,
+    /// No answer came in time, or the node is gone; it was carried out here.
+    Late,
+}
+
+/// In the order of [`Forwarded`].
+const FORWARDED: [&str; 4] = ["answered", "declined", "nobody", "late"];
 
 struct CommandFigures {
     /// One per outcome, in the order of [`OUTCOMES`].
@@ -79,6 +101,23 @@ impl Metrics {
                 &mut registry,
                 "effects_failed",
                 "Attempts at the effects of a room that failed, and are retried",
+            ),
+            nodes: level(
+                &mut registry,
+                "nodes",
+                "Nodes of the site that live, this one among them; 0 when it knows of no bus",
+            ),
+            forwarded: forwarded(&mut registry),
+            followed: counter(&mut registry, "logs_followed", "Reads of what other nodes appended to rooms in memory"),
+            bus_gaps: counter(
+                &mut registry,
+                "bus_gaps",
+                "Times when hints of what grew may have been lost, and everything in memory was read again",
+            ),
+            letters_refused: counter(
+                &mut registry,
+                "letters_refused",
+                "Letters on the bus that no node of this site wrote, or a newer one",
             ),
             sockets: level(&mut registry, "sockets", "WebSocket connections"),
             sockets_opened: counter(&mut registry, "sockets_opened", "WebSocket connections that began"),
@@ -125,6 +164,31 @@ impl Metrics {
     pub fn committed(&self, revisions: u64) {
         self.0.records.inc();
         self.0.revisions.inc_by(revisions);
+    }
+
+    /// So many nodes live.
+    pub(crate) fn nodes(&self, count: usize) {
+        self.0.nodes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A command that another node was asked to carry out came to this.
+    pub(crate) fn forwarded(&self, how: Forwarded) {
+        self.0.forwarded[how as usize].inc();
+    }
+
+    /// Something that another node appended was read.
+    pub(crate) fn followed(&self) {
+        self.0.followed.inc();
+    }
+
+    /// Hints may have been lost.
+    pub(crate) fn bus_gap(&self) {
+        self.0.bus_gaps.inc();
+    }
+
+    /// A letter was not believed.
+    pub(crate) fn letter_refused(&self) {
+        self.0.letters_refused.inc();
     }
 
     /// A log was quarantined.
@@ -265,6 +329,16 @@ fn queries(registry: &mut Registry) -> [Counter; 2] {
     let labels = ["ok", "refused"].map(|outcome| [("outcome", outcome)]);
     let queries = counters(registry, "queries", "Questions answered, by what came of them", labels);
     queries.try_into().expect("as many counters as labels")
+}
+
+fn forwarded(registry: &mut Registry) -> Vec<Counter> {
+    let labels = FORWARDED.map(|outcome| [("outcome", outcome)]);
+    counters(
+        registry,
+        "commands_forwarded",
+        "Commands that other nodes were asked to carry out, by what came of it",
+        labels,
+    )
 }
 
 fn sockets_closed(registry: &mut Registry) -> Vec<Counter> {

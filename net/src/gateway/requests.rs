@@ -151,7 +151,7 @@ impl Session {
 
 async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, open: Open) -> Result<Done, Refused> {
     let kinds = open.kinds.as_deref().map(known_kinds).transpose()?;
-    let room = inner.room(open.room).await?;
+    let room = inner.room_for(&who.account, open.room).await?;
     let view = inner.room_view(who, &room).await?;
     let head = {
         let hub = room.hub.lock();

@@ -5,12 +5,14 @@
 //! by the log, not by who appended.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use chamberlain_core::account::{AccountChange, AccountState};
 use chamberlain_core::fanout::Input as SocketInput;
 use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
 use chamberlain_core::log::{Body, Entry, Logged, Record};
-use chamberlain_core::retry::Failure;
+use chamberlain_core::retry::{Backoff, Failure};
 use chamberlain_core::room::{Reason, Refused};
 use chamberlain_core::site::Fingerprint;
 use chamberlain_core::time::Timestamp;
@@ -24,11 +26,17 @@ use super::load::classify;
 const READ_BYTES: usize = 1024 * 1024;
 /// Accounts whose logs are kept folded although nothing happens to them.
 const KEPT: usize = 10_000;
+/// Directory entries that are read at once.
+const ACCOUNTS_AT_ONCE: usize = 1_000;
+/// First and longest wait before a directory that did not answer is asked again.
+const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// An account's log, folded when somebody asks.
 pub(crate) struct AccountLog {
     account: AccountId,
     folded: tokio::sync::Mutex<Folded>,
+    /// The revision it is said to have grown to, and was not read to yet.
+    grown: AtomicU64,
 }
 
 /// An account's log in memory, as far as it is known.
@@ -44,16 +52,78 @@ struct Folded {
 
 impl Inner {
     fn account_log(&self, account: &AccountId) -> Arc<AccountLog> {
-        let new = || Arc::new(AccountLog { account: account.clone(), folded: tokio::sync::Mutex::default() });
+        let new =
+            || Arc::new(AccountLog { account: account.clone(), folded: Default::default(), grown: AtomicU64::new(0) });
         self.accounts.lock().entry(account.clone()).or_insert_with(new).clone()
     }
 
     /// Drops what nobody uses, when there is much of it.
+    /// Those of connected accounts stay: by them is known what the connections were told.
     pub(super) fn sweep_accounts(&self) {
-        let mut accounts = self.accounts.lock();
-        if accounts.len() > KEPT {
-            accounts.retain(|_, log| Arc::strong_count(log) > 1);
+        if self.accounts.lock().len() <= KEPT {
+            return;
         }
+        let connected = self.sockets.accounts();
+        self.accounts.lock().retain(|account, log| Arc::strong_count(log) > 1 || connected.contains(account));
+    }
+
+    /// The accounts whose logs are in memory.
+    pub(super) fn known_accounts(&self) -> Vec<AccountId> {
+        self.accounts.lock().keys().cloned().collect()
+    }
+
+    /// The log of an account has grown to this revision, or nobody knows how far; whether it is to be read here.
+    pub(super) fn account_grew(&self, account: &AccountId, to: Option<Revision>) -> bool {
+        let accounts = self.accounts.lock();
+        let Some(log) = accounts.get(account) else { return false };
+        log.grown.fetch_max(to.map_or(u64::MAX, |to| to.0), Ordering::AcqRel);
+        true
+    }
+
+    /// Reads an account's log as far as it is said to have grown, and tells connections of it.
+    pub(super) async fn follow_account(&self, account: &AccountId) -> Result<(), Failure> {
+        let Some(log) = self.accounts.lock().get(account).cloned() else { return Ok(()) };
+        let mut folded = log.folded.lock().await;
+        let grown = log.grown.swap(0, Ordering::AcqRel);
+        if folded.state.as_ref().is_some_and(|state| state.head().revision.0 >= grown) {
+            return Ok(());
+        }
+        folded.state = None;
+        match self.fold(&log, &mut folded).await {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                log.grown.fetch_max(grown, Ordering::AcqRel);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Directory entries of these accounts, or of anybody, were replaced at another node.
+    pub(super) fn accounts_changed(self: &Arc<Self>, accounts: Vec<AccountId>) {
+        self.forget_profiles(&accounts);
+        let mut connected = self.sockets.accounts();
+        if !accounts.is_empty() {
+            connected.retain(|account| accounts.contains(account));
+        }
+        if connected.is_empty() {
+            return;
+        }
+        let (inner, connected) = (self.clone(), Vec::from_iter(connected));
+        tokio::spawn(async move {
+            for some in connected.chunks(ACCOUNTS_AT_ONCE) {
+                let mut backoff = Backoff::new(WAIT.0, WAIT.1);
+                let mut rng = crate::entropy::rng();
+                let entries = loop {
+                    match inner.stores.directory.get(some).await {
+                        Ok(entries) => break entries,
+                        Err(_) => tokio::time::sleep(backoff.wait(&mut rng)).await,
+                    }
+                };
+                for account in entries.values().filter(|entry| entry.disabled).map(|entry| &entry.account) {
+                    inner.sockets.shut_out(account);
+                }
+            }
+        });
     }
 
     /// The rooms an account is in, as its log tells, and the log's head.

@@ -74,7 +74,7 @@ pub enum BodyState {
 impl Node {
     /// A room as this member sees it.
     pub async fn room_of(&self, who: &Identity, room: RoomId) -> Result<RoomView, Refused> {
-        let room = self.0.room(room).await?;
+        let room = self.0.room_for(&who.account, room).await?;
         self.0.room_view(who, &room).await
     }
 

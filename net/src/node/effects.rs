@@ -3,7 +3,7 @@
 //! Derived from the records by a durable cursor per room, so that a crash anywhere resumes and nothing is skipped. Each
 //! effect is done at least once and has its result once: account logs know what they acted on, erasing twice is erasing once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use chamberlain_core::log::Item;
 use chamberlain_core::retry::{Backoff, Failure};
 use chamberlain_core::room::{Event, RoomKind, RoomName, RoomState};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::Notify;
 
 use super::Inner;
 use super::load::{self, classify};
+use super::turns::Turns;
 use crate::lock::Lock;
 
 /// Rooms whose effects are carried out at the same time.
@@ -28,50 +28,25 @@ const CURSOR_EVERY: u64 = 4_096;
 /// First and longest wait after a failure.
 const WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
-/// Rooms that have records whose effects are not done yet. A room stands here once, however often it is pushed.
+/// Rooms that have records whose effects are not done yet.
 pub(super) struct Queue {
-    rooms: Lock<Rooms>,
-    pushed: Notify,
-}
-
-#[derive(Default)]
-struct Rooms {
-    waiting: BTreeSet<RoomId>,
-    busy: BTreeSet<RoomId>,
+    rooms: Turns<RoomId>,
     /// How far each room's effects are done, of rooms that were seen since the node began: may be ahead of the mark.
-    cursors: BTreeMap<RoomId, Revision>,
+    cursors: Lock<BTreeMap<RoomId, Revision>>,
 }
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { rooms: Lock::new(Rooms::default()), pushed: Notify::new() }
+        Self { rooms: Turns::new(ROOMS_AT_ONCE), cursors: Lock::default() }
     }
 
     pub(super) fn push(&self, room: RoomId) {
-        self.rooms.lock().waiting.insert(room);
-        self.pushed.notify_one();
+        self.rooms.push(room);
     }
 
     /// Whether nothing waits and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        let rooms = self.rooms.lock();
-        rooms.waiting.is_empty() && rooms.busy.is_empty()
-    }
-
-    fn take(&self) -> Option<RoomId> {
-        let mut rooms = self.rooms.lock();
-        if rooms.busy.len() >= ROOMS_AT_ONCE {
-            return None;
-        }
-        let next = rooms.waiting.iter().find(|room| !rooms.busy.contains(room)).copied()?;
-        rooms.waiting.remove(&next);
-        rooms.busy.insert(next);
-        Some(next)
-    }
-
-    fn done(&self, room: RoomId) {
-        self.rooms.lock().busy.remove(&room);
-        self.pushed.notify_one();
+        self.rooms.is_idle()
     }
 }
 
@@ -83,23 +58,21 @@ pub(super) fn cursor_mark(room: RoomId) -> String {
 /// Carries out effects for as long as the node lives.
 pub(super) async fn run(inner: Arc<Inner>) {
     loop {
-        while let Some(room) = inner.effects.take() {
-            let inner = inner.clone();
-            tokio::spawn(async move {
-                let mut backoff = Backoff::new(WAIT.0, WAIT.1);
-                let mut rng = crate::entropy::rng();
-                while let Err(failure) = inner.carry_out(room).await {
-                    inner.metrics.effect_failed();
-                    if failure == Failure::Permanent {
-                        tracing::error!(%room, "effects of a room cannot be carried out; they wait for an operator");
-                        break;
-                    }
-                    tokio::time::sleep(backoff.wait(&mut rng)).await;
+        let room = inner.effects.rooms.next().await;
+        let inner = inner.clone();
+        tokio::spawn(async move {
+            let mut backoff = Backoff::new(WAIT.0, WAIT.1);
+            let mut rng = crate::entropy::rng();
+            while let Err(failure) = inner.carry_out(room).await {
+                inner.metrics.effect_failed();
+                if failure == Failure::Permanent {
+                    tracing::error!(%room, "effects of a room cannot be carried out; they wait for an operator");
+                    break;
                 }
-                inner.effects.done(room);
-            });
-        }
-        inner.effects.pushed.notified().await;
+                tokio::time::sleep(backoff.wait(&mut rng)).await;
+            }
+            inner.effects.rooms.done(&room);
+        });
     }
 }
 
@@ -108,10 +81,11 @@ impl Inner {
     async fn carry_out(self: &Arc<Self>, id: RoomId) -> Result<(), Failure> {
         let log = LogId::Room(id);
         let mark = cursor_mark(id);
-        let known = self.effects.rooms.lock().cursors.get(&id).copied();
+        let known = self.effects.cursors.lock().get(&id).copied();
         let mut cursor = match known {
-            Some(cursor) => cursor,
-            None => {
+            // Another node may have done them since.
+            Some(cursor) if self.colleagues.is_none() => cursor,
+            _ => {
                 let marks = self.stores.marks.get(std::slice::from_ref(&mark)).await;
                 Revision(marks.map_err(|error| classify(&error))?.first().copied().unwrap_or(0))
             }
@@ -134,7 +108,7 @@ impl Inner {
                     raised.map_err(|error| classify(&error))?;
                     written = cursor;
                 }
-                self.effects.rooms.lock().cursors.insert(id, cursor);
+                self.effects.cursors.lock().insert(id, cursor);
             }
         }
     }
@@ -142,7 +116,7 @@ impl Inner {
     /// Writes down how far every room's effects are done, so that the next start need not look.
     pub(super) async fn write_cursors(&self) {
         let cursors: Vec<(String, u64)> =
-            self.effects.rooms.lock().cursors.iter().map(|(room, cursor)| (cursor_mark(*room), cursor.0)).collect();
+            self.effects.cursors.lock().iter().map(|(room, cursor)| (cursor_mark(*room), cursor.0)).collect();
         for some in cursors.chunks(1_000) {
             if let Err(error) = self.stores.marks.raise(some).await {
                 tracing::warn!(%error, "cursors of effects are not written down; the next start looks through the logs");
@@ -158,7 +132,7 @@ impl Inner {
                 let origin = Origin::of(room.hub.lock().state());
                 let joined = |account: &AccountId| (account.clone(), origin.joined(account, item.revision));
                 self.record_changes(accounts.iter().map(joined).collect()).await?;
-                self.expel_disabled(accounts).await;
+                self.expel_disabled(accounts).await?;
             }
             Event::MembersRemoved { accounts } => {
                 let left = AccountChange::Left { room: id, at: item.revision };
@@ -179,11 +153,13 @@ impl Inner {
     }
 
     /// Somebody may have been shut out between being named in a command and being in the room.
-    async fn expel_disabled(self: &Arc<Self>, accounts: &[AccountId]) {
-        let Ok(entries) = self.directory(accounts).await else { return };
+    async fn expel_disabled(self: &Arc<Self>, accounts: &[AccountId]) -> Result<(), Failure> {
+        // As the directory has it now: what is in memory may be from before another node shut somebody out.
+        let entries = self.stores.directory.get(accounts).await.map_err(|error| classify(&error))?;
         for account in entries.values().filter(|entry| entry.disabled).map(|entry| entry.account.clone()) {
             super::startup::expel_later(self.clone(), account);
         }
+        Ok(())
     }
 
     /// Erases a message and those of its edits that came before the deletion.

@@ -28,7 +28,7 @@ impl Inner {
         id: RoomId,
         revision: Revision,
     ) -> Result<Outcome, Refused> {
-        let room = self.room(id).await?;
+        let room = self.room_for(&who.account, id).await?;
         {
             let hub = room.hub.lock();
             if !hub.state().is_member(&who.account) {

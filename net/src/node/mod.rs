@@ -5,7 +5,9 @@
 
 mod accounts;
 mod admin;
+mod colleagues;
 mod effects;
+mod follow;
 mod load;
 mod mark;
 mod prepare;
@@ -13,12 +15,14 @@ mod query;
 mod room;
 mod sockets;
 mod startup;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chamberlain_core::fanout::Framing;
+use chamberlain_core::fleet::Announcement;
 use chamberlain_core::id::{AccountId, RequestId, RoomId};
 use chamberlain_core::limits::Limits;
 use chamberlain_core::room::{Command, Outcome, Reason, Refused, display_name};
@@ -28,11 +32,13 @@ use chamberlain_stores::{Account, StoreError, Stores};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::auth::Identity;
+use crate::bus::Connected;
 use crate::clock::Clock;
 use crate::lock::Lock;
 use crate::metrics::Metrics;
 use accounts::AccountLog;
 pub use admin::{AdminRoom, BodyState, LogItem};
+use colleagues::Colleagues;
 pub(crate) use room::Room;
 pub(crate) use sockets::{Handle, Notes, Sockets};
 
@@ -77,6 +83,9 @@ pub(crate) struct Inner {
     accounts: Lock<BTreeMap<AccountId, Arc<AccountLog>>>,
     profiles: Lock<Profiles>,
     effects: effects::Queue,
+    following: follow::Following,
+    /// None when this node is the only one.
+    colleagues: Option<Colleagues>,
     draining: AtomicBool,
     /// Bounds what one node loads at once, so that a storm of cold rooms does not read everything at the same time.
     loads: Semaphore,
@@ -101,6 +110,18 @@ pub type Reply = Box<dyn FnOnce(Result<Outcome, Refused>) + Send>;
 impl Node {
     /// Starts a node over these stores, and resumes the effects that an earlier run left unfinished.
     pub fn start(settings: Settings, stores: Stores) -> Self {
+        Self::start_with(settings, stores, None)
+    }
+
+    /// Starts one of several nodes over the same stores, which speak to each other over this bus.
+    pub fn start_among(settings: Settings, stores: Stores, bus: Connected) -> Self {
+        Self::start_with(settings, stores, Some(bus))
+    }
+
+    fn start_with(settings: Settings, stores: Stores, bus: Option<Connected>) -> Self {
+        let (colleagues, trays) = bus.map(|bus| Colleagues::new(&settings, bus)).unzip();
+        // From before the first log is read, so that nothing falls between the two.
+        let moved = colleagues.is_some().then(|| stores.logs.watch());
         let inner = Arc::new(Inner {
             metrics: Metrics::new(),
             sockets: Sockets::new(),
@@ -109,12 +130,20 @@ impl Node {
             accounts: Lock::new(BTreeMap::new()),
             profiles: Lock::new(Profiles::default()),
             effects: effects::Queue::new(),
+            following: follow::Following::new(),
+            colleagues,
             draining: AtomicBool::new(false),
             loads: Semaphore::new(LOADS_AT_ONCE),
             settings,
             stores,
         });
         tokio::spawn(effects::run(inner.clone()));
+        tokio::spawn(follow::run(inner.clone()));
+        if let (Some(trays), Some(moved)) = (trays, moved) {
+            tokio::spawn(follow::watch(inner.clone(), moved));
+            tokio::spawn(follow::see_to_others(inner.clone()));
+            colleagues::start(&inner, trays);
+        }
         tokio::spawn(startup::resume(inner.clone()));
         tokio::spawn(room::sweep(inner.clone()));
         Self(inner)
@@ -160,8 +189,8 @@ impl Node {
         answered.await.unwrap_or_else(|_| Err(Reason::Deadline.into()))
     }
 
-    /// Hands a command in, and returns when it stands in its room's queue: commands handed in one after the other are
-    /// decided in that order. `reply` is called once, when what was recorded is durable, or when it was refused.
+    /// Hands a command in, and returns when it stands in its room's queue, or is on its way to the node that sequences the
+    /// room: commands handed in one after the other are decided in that order, as long as the same node decides them. `reply` is called once, when what was recorded is durable, or when it was refused.
     pub async fn begin(&self, who: &Identity, id: RequestId, command: Command, reply: Reply) {
         let name = command.name();
         let metrics = self.0.metrics.clone();
@@ -179,10 +208,7 @@ impl Node {
             Command::DisableAccount { account } => reply(self.0.disable(who, id, &account).await),
             command => match self.0.prepare(who, id, command).await {
                 Err(refused) => reply(Err(refused)),
-                Ok(request) => match self.0.room(request.room).await {
-                    Err(refused) => reply(Err(refused)),
-                    Ok(room) => room.submit(request, reply),
-                },
+                Ok(request) => self.0.place(request, reply).await,
             },
         }
     }
@@ -197,6 +223,10 @@ impl Node {
 
     /// The directory entry of somebody who signs in; added when the directory does not know it and `provision` is set.
     pub async fn sign_in(&self, who: &Identity, provision: bool) -> Result<Account, Refused> {
+        if self.0.colleagues.is_some() {
+            // Another node may have shut it out.
+            self.0.forget_profiles(std::slice::from_ref(&who.account));
+        }
         let known = self.0.account(&who.account).await?;
         let mut entry = match known {
             Some(entry) => entry,
@@ -245,6 +275,9 @@ impl Node {
     /// that was begun is durable and answered, or when the window has passed twice.
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
+        if let Some(colleagues) = &self.0.colleagues {
+            colleagues.drain(&self.0);
+        }
         let window = std::time::Duration::from_millis(self.0.settings.limits.drain_ms.into());
         self.0.sockets.say_goodbye(window);
         let finished = async {
@@ -261,23 +294,46 @@ impl Node {
             );
         }
         self.0.write_cursors().await;
+        if let Some(colleagues) = &self.0.colleagues {
+            colleagues.leave().await;
+        }
+    }
+
+    /// The other nodes of the site that live, as this one knows them.
+    pub fn others(&self) -> Vec<Announcement> {
+        self.0.colleagues.as_ref().map(Colleagues::others).unwrap_or_default()
     }
 }
 
 impl Inner {
     fn backlog(&self) -> usize {
         let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
-        rooms.iter().filter_map(|cell| cell.get()).map(|room| room.backlog()).sum()
+        let here: usize = rooms.iter().filter_map(|cell| cell.get()).map(|room| room.backlog()).sum();
+        here + self.colleagues.as_ref().map_or(0, Colleagues::waiting)
+    }
+
+    /// Drops what is in memory of these directory entries; of all, when none is named.
+    fn forget_profiles(&self, accounts: &[AccountId]) {
+        let mut profiles = self.profiles.lock();
+        profiles.changes += 1;
+        if accounts.is_empty() {
+            profiles.entries.clear();
+        }
+        for account in accounts {
+            profiles.entries.remove(account);
+        }
     }
 
     /// Adds or replaces directory entries. What is in memory of them goes, even where it is not known whether they were
     /// replaced.
     async fn put_accounts(&self, accounts: &[Account]) -> Result<(), Refused> {
         let put = self.stores.directory.put(accounts).await;
-        let mut profiles = self.profiles.lock();
-        profiles.changes += 1;
-        for account in accounts {
-            profiles.entries.remove(&account.account);
+        let names: Vec<AccountId> = accounts.iter().map(|account| account.account.clone()).collect();
+        if !names.is_empty() {
+            self.forget_profiles(&names);
+            if let Some(colleagues) = &self.colleagues {
+                colleagues.tell_of_accounts(names);
+            }
         }
         put.map_err(refuse_store)
     }

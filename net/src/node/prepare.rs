@@ -63,7 +63,7 @@ impl Inner {
     ) -> Result<(Vec<AccountId>, bool), Refused> {
         let mut members = Vec::new();
         for channel in channels {
-            let room = self.room(*channel).await?;
+            let room = self.room_for(requester, *channel).await?;
             let hub = room.hub.lock();
             if !hub.state().is_member(requester) {
                 return Ok((Vec::new(), true));

@@ -62,7 +62,7 @@ impl Inner {
             return Err(Refused::new(Reason::TooMany, format!("limit: must be 1 to {most}")));
         }
         let limit = u64::from(limit);
-        let room = self.room(id).await?;
+        let room = self.room_for(&who.account, id).await?;
         let head = self.member_head(who, &room)?;
         let (after, to) = match range {
             HistoryRange::Latest => (head.0.saturating_sub(limit), head.0),
@@ -135,7 +135,7 @@ impl Inner {
         if limit == 0 || limit > most as usize {
             return Err(Refused::new(Reason::TooMany, format!("limit: must be 1 to {most}")));
         }
-        let room = self.room(id).await?;
+        let room = self.room_for(&who.account, id).await?;
         let (page, all) = {
             let hub = room.hub.lock();
             let state = hub.state();
@@ -170,7 +170,7 @@ impl Inner {
 
     async fn rooms_view(self: &Arc<Self>, who: &Identity) -> Result<Answer, Refused> {
         let (ids, account_revision) = self.rooms_of(&who.account).await?;
-        let mut loaded = stream::iter(ids).map(|id| self.room(id)).buffer_unordered(ROOMS_AT_ONCE);
+        let mut loaded = stream::iter(ids).map(|id| self.room_for(&who.account, id)).buffer_unordered(ROOMS_AT_ONCE);
         let mut rooms: Vec<RoomView> = Vec::new();
         while let Some(room) = loaded.next().await {
             match room {
@@ -235,7 +235,7 @@ impl Inner {
     }
 
     async fn key(self: &Arc<Self>, who: &Identity, id: RoomId, version: Option<KeyVersion>) -> Result<Answer, Refused> {
-        let room = self.room(id).await?;
+        let room = self.room_for(&who.account, id).await?;
         let (version, public) = {
             let hub = room.hub.lock();
             let state = hub.state();

@@ -4,12 +4,12 @@
 //! the hub before its commands are answered. Dropped when nobody holds it; made again from the log when somebody asks.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chamberlain_core::fanout::Hub;
-use chamberlain_core::id::{KeyVersion, LogId, Revision, RoomId};
+use chamberlain_core::id::{AccountId, KeyVersion, LogId, Revision, RoomId};
 use chamberlain_core::keys::RoomSecret;
 use chamberlain_core::log::{Head, Offer, Record};
 use chamberlain_core::retry::Failure;
@@ -38,6 +38,8 @@ pub(crate) struct Room {
     commands: mpsc::Sender<(Box<Request>, Reply)>,
     backlog: Arc<AtomicUsize>,
     secrets: Lock<BTreeMap<KeyVersion, RoomSecret>>,
+    /// The revision that an append under way here leads to; zero when there is none.
+    appending: AtomicU64,
 }
 
 impl Inner {
@@ -49,6 +51,17 @@ impl Inner {
             Failure::Permanent => Reason::Quarantined.into(),
             Failure::Transient | Failure::Unknown => Reason::StoreUnavailable.into(),
         })
+    }
+
+    /// The room, for what this account asks about it: where it is no member, the room is read to the head of its log first, for
+    /// another node may have added it just now.
+    pub(crate) async fn room_for(self: &Arc<Self>, account: &AccountId, id: RoomId) -> Result<Arc<Room>, Refused> {
+        let room = self.room(id).await?;
+        let stranger = !room.hub.lock().state().is_member(account);
+        if stranger && self.colleagues.is_some() {
+            catch_up(self, &room).await.map_err(|_| Reason::StoreUnavailable)?;
+        }
+        Ok(room)
     }
 
     async fn load_room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Failure> {
@@ -63,6 +76,7 @@ impl Inner {
             commands,
             backlog: Arc::new(AtomicUsize::new(0)),
             secrets: Lock::new(BTreeMap::new()),
+            appending: AtomicU64::new(0),
         });
         tokio::spawn(Driver::new(self.clone(), &room, fold).run(queue));
         self.metrics.room_loaded();
@@ -71,6 +85,12 @@ impl Inner {
 }
 
 impl Room {
+    /// Whether the room is shown up to this revision here, or is about to be: what is being appended is shown when it is
+    /// durable, and what stood in its way is read.
+    pub(super) fn is_at(&self, revision: Revision) -> bool {
+        self.appending.load(Ordering::Acquire) >= revision.0 || self.hub.lock().state().head().revision >= revision
+    }
+
     /// Puts a command into the queue; refuses it at once when the queue is full.
     pub(super) fn submit(&self, request: Box<Request>, reply: Reply) {
         self.backlog.fetch_add(1, Ordering::AcqRel);
@@ -224,25 +244,41 @@ impl Driver {
                 async move {
                     let remembered = inner.settings.limits.remembered_requests;
                     let fold = load::fold(&inner.stores, id, remembered).await;
-                    if let (Ok(_), Some(room)) = (&fold, room.upgrade()) {
-                        catch_up(&inner, &room).await;
+                    if let (Ok(_), Some(room)) = (&fold, room.upgrade())
+                        && catch_up(&inner, &room).await.is_err()
+                    {
+                        inner.following.push(log);
                     }
                     Input::Loaded(fold)
                 }
                 .boxed()
             }
-            Effect::Append { expected, record, after } => async move {
-                let appended = inner.stores.logs.append(&log, expected, record, after).await;
-                Input::Appended(match appended {
-                    Ok(Appended::Done(_)) => Ok(Append::Done),
-                    Ok(Appended::Conflict(_)) => Ok(Append::Conflict),
-                    Err(error) => {
-                        tracing::warn!(%log, %error, "an append did not succeed");
-                        Err(classify(&error))
+            Effect::Append { expected, record, after } => {
+                let room = self.room.clone();
+                let appending = move |revision| {
+                    if let Some(room) = room.upgrade() {
+                        room.appending.store(revision, Ordering::Release);
                     }
-                })
+                };
+                appending(after.revision.0);
+                async move {
+                    let appended = inner.stores.logs.append(&log, expected, record, after).await;
+                    Input::Appended(match appended {
+                        // It is shown in the same step in which this is taken.
+                        Ok(Appended::Done(_)) => Ok(Append::Done),
+                        Ok(Appended::Conflict(_)) => {
+                            appending(0);
+                            Ok(Append::Conflict)
+                        }
+                        Err(error) => {
+                            appending(0);
+                            tracing::warn!(%log, %error, "an append did not succeed");
+                            Err(classify(&error))
+                        }
+                    })
+                }
+                .boxed()
             }
-            .boxed(),
             Effect::ReadBack { after } => async move {
                 let found = inner.stores.logs.read(&log, after, 1).await;
                 Input::ReadBack(found.map(|records| records.into_iter().next()).map_err(|error| classify(&error)))
@@ -283,10 +319,7 @@ impl Driver {
             Ok(Offer::Next) => self.inner.tell(&room, record),
             Ok(Offer::Duplicate) => {}
             Err(contradiction) => self.inner.contradicted(self.id, &contradiction),
-            Ok(Offer::Gap { .. }) => {
-                let inner = self.inner.clone();
-                tokio::spawn(async move { catch_up(&inner, &room).await });
-            }
+            Ok(Offer::Gap { .. }) => self.inner.following.push(LogId::Room(self.id)),
         }
     }
 }
@@ -307,14 +340,15 @@ impl Inner {
 }
 
 /// Shows the hub what was appended by others.
-async fn catch_up(inner: &Arc<Inner>, room: &Arc<Room>) {
+pub(super) async fn catch_up(inner: &Inner, room: &Room) -> Result<(), Failure> {
     let log = LogId::Room(room.id);
     loop {
         let head = room.hub.lock().state().head();
-        let Ok(records) = load::read(&inner.stores, &log, head.revision).await else { return };
+        let records = load::read(&inner.stores, &log, head.revision).await?;
         if records.is_empty() {
-            return;
+            return Ok(());
         }
+        inner.metrics.followed();
         for (record, _) in records {
             let head = room.hub.lock().state().head();
             let Some(after) = record.extend(head) else { continue };
@@ -322,7 +356,10 @@ async fn catch_up(inner: &Arc<Inner>, room: &Arc<Room>) {
             match offer {
                 Ok(Offer::Next) => inner.tell(room, &record),
                 Ok(Offer::Duplicate | Offer::Gap { .. }) => {}
-                Err(contradiction) => return inner.contradicted(room.id, &contradiction),
+                Err(contradiction) => {
+                    inner.contradicted(room.id, &contradiction);
+                    return Ok(());
+                }
             }
         }
     }
@@ -344,7 +381,7 @@ async fn find_message(inner: &Inner, log: &LogId, revision: Revision) -> Result<
     Ok(Target { revision, message })
 }
 
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+pub(super) async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

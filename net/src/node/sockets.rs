@@ -151,6 +151,11 @@ impl Sockets {
         self.0.lock().registry.watch(handle.key, &names, kinds == KindSet::ALL);
     }
 
+    /// The accounts that have connections.
+    pub(super) fn accounts(&self) -> BTreeSet<AccountId> {
+        self.0.lock().accounts.keys().cloned().collect()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.lock().handles.len()
     }

@@ -14,8 +14,22 @@ const PAGE: usize = 1_000;
 /// Wait before trying again what a store did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Looks through all rooms and accounts once, in the background.
+/// Looks through all rooms and accounts once, in the background. Among several nodes, through those rooms that it owns, and again
+/// whenever other nodes live than before: one that is gone may have left something unfinished.
 pub(super) async fn resume(inner: Arc<Inner>) {
+    if inner.colleagues.is_some() {
+        // Those that are there are heard first.
+        tokio::time::sleep(Duration::from_millis(inner.settings.limits.announce_ms.into())).await;
+    }
+    resume_effects(&inner).await;
+    expel_disabled(&inner).await;
+    while let Some(colleagues) = &inner.colleagues {
+        colleagues.changed.notified().await;
+        resume_effects(&inner).await;
+    }
+}
+
+async fn resume_effects(inner: &Arc<Inner>) {
     let mut after: Option<LogId> = None;
     loop {
         let page = match inner.stores.logs.list(after.as_ref(), PAGE).await {
@@ -30,6 +44,9 @@ pub(super) async fn resume(inner: Arc<Inner>) {
         after = Some(last.clone());
         for log in page {
             let LogId::Room(room) = &log else { continue };
+            if !inner.owns(*room) {
+                continue;
+            }
             let head = inner.stores.logs.head(&log).await;
             let done = inner.stores.marks.get(&[cursor_mark(*room)]).await;
             match (head, done) {
@@ -38,6 +55,9 @@ pub(super) async fn resume(inner: Arc<Inner>) {
             }
         }
     }
+}
+
+async fn expel_disabled(inner: &Arc<Inner>) {
     let mut after: Option<AccountId> = None;
     loop {
         let page = match inner.stores.directory.list(after.as_ref(), PAGE).await {

@@ -1,0 +1,147 @@
+//! What other nodes append: rooms that somebody uses here, and accounts that are connected here, are read up to it.
+//!
+//! That a log has grown is a hint, which may be lost; the store says when it may have lost some, and then everything that is
+//! held here is looked at again (RACES.md, N-15). Reading is from the log, so that a hint that comes twice, late or in the wrong
+//! order does no harm.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chamberlain_core::id::{LogId, RoomId};
+use chamberlain_core::retry::{Backoff, Failure};
+use chamberlain_stores::Moved;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::{Instant, sleep};
+
+use super::turns::Turns;
+use super::{Inner, room};
+use crate::lock::Lock;
+
+/// Logs that are read at the same time.
+const LOGS_AT_ONCE: usize = 32;
+/// First and longest wait after a failure.
+const WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// After so long, whoever appended should have done what follows from it; then the owner of the room sees to it.
+const LATE: Duration = Duration::from_secs(10);
+/// How often those are looked for.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is to be read.
+pub(super) struct Following {
+    logs: Turns<LogId>,
+    /// Rooms of this node to which another one appended, and when that was first heard.
+    others: Lock<BTreeMap<RoomId, Instant>>,
+}
+
+impl Following {
+    pub(super) fn new() -> Self {
+        Self { logs: Turns::new(LOGS_AT_ONCE), others: Lock::default() }
+    }
+
+    /// The log is to be read to its head.
+    pub(super) fn push(&self, log: LogId) {
+        self.logs.push(log);
+    }
+}
+
+/// Reads what was pushed, for as long as the node lives.
+pub(super) async fn run(inner: Arc<Inner>) {
+    loop {
+        let log = inner.following.logs.next().await;
+        let inner = inner.clone();
+        tokio::spawn(async move {
+            let mut backoff = Backoff::new(WAIT.0, WAIT.1);
+            let mut rng = crate::entropy::rng();
+            while let Err(failure) = inner.follow(&log).await {
+                if failure == Failure::Permanent {
+                    tracing::error!(%log, "a log cannot be followed; it waits for an operator");
+                    break;
+                }
+                sleep(backoff.wait(&mut rng)).await;
+            }
+            inner.following.logs.done(&log);
+        });
+    }
+}
+
+/// Takes what the store tells of logs that grew, for as long as it tells.
+pub(super) async fn watch(inner: Arc<Inner>, mut moved: Receiver<Moved>) {
+    loop {
+        match moved.recv().await {
+            Ok(moved) => inner.heard_of(moved),
+            Err(RecvError::Lagged(_)) => inner.look_at_everything(),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Sees to what follows from records of other nodes, where these should have done so and may be gone.
+pub(super) async fn see_to_others(inner: Arc<Inner>) {
+    let mut every = tokio::time::interval(LOOK);
+    loop {
+        every.tick().await;
+        let now = Instant::now();
+        let mut others = inner.following.others.lock();
+        let late: Vec<RoomId> =
+            others.iter().filter(|(_, heard)| now.duration_since(**heard) >= LATE).map(|(room, _)| *room).collect();
+        for room in late {
+            others.remove(&room);
+            inner.effects.push(room);
+        }
+    }
+}
+
+impl Inner {
+    fn heard_of(&self, moved: Moved) {
+        match &moved.log {
+            LogId::Room(id) => {
+                let cell = self.rooms.lock().get(id).cloned();
+                let room = cell.as_ref().and_then(|cell| cell.get());
+                if room.is_some_and(|room| room.is_at(moved.head.revision)) {
+                    return;
+                }
+                if self.owns(*id) {
+                    self.following.others.lock().entry(*id).or_insert_with(Instant::now);
+                }
+                // One that is being loaded may have been read before this record was there.
+                if cell.is_some() {
+                    self.following.push(moved.log);
+                }
+            }
+            LogId::Account(account) => {
+                if self.account_grew(account, Some(moved.head.revision)) {
+                    self.following.push(moved.log);
+                }
+            }
+        }
+    }
+
+    /// Hints may have been lost: everything that is held here is read again.
+    pub(super) fn look_at_everything(self: &Arc<Self>) {
+        self.metrics.bus_gap();
+        let rooms: Vec<RoomId> = self.rooms.lock().keys().copied().collect();
+        for room in rooms {
+            self.following.push(LogId::Room(room));
+        }
+        for account in self.known_accounts() {
+            if self.account_grew(&account, None) {
+                self.following.push(LogId::Account(account));
+            }
+        }
+        self.accounts_changed(Vec::new());
+    }
+
+    async fn follow(self: &Arc<Self>, log: &LogId) -> Result<(), Failure> {
+        match log {
+            LogId::Account(account) => self.follow_account(account).await,
+            LogId::Room(id) => {
+                if !self.rooms.lock().contains_key(id) {
+                    return Ok(());
+                }
+                let Ok(room) = self.room(*id).await else { return Err(Failure::Transient) };
+                room::catch_up(self, &room).await
+            }
+        }
+    }
+}
