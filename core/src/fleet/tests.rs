@@ -1,3 +1,5 @@
+//! Fleets as several nodes see them, and letters as they are sealed and bent.
+
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::ToString;

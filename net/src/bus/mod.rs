@@ -2,6 +2,8 @@
 //! than a hint: what is lost is found in the logs, and a command that is not answered is carried out where it came in.
 
 mod local;
+#[cfg(feature = "nats")]
+pub mod nats;
 
 use std::future::Future;
 use std::pin::Pin;

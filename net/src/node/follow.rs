@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use chamberlain_core::id::{LogId, RoomId};
 use chamberlain_core::retry::{Backoff, Failure};
+use chamberlain_core::time::Instant;
 use chamberlain_stores::Moved;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::turns::Turns;
 use super::{Inner, room};
@@ -81,10 +82,10 @@ pub(super) async fn see_to_others(inner: Arc<Inner>) {
     let mut every = tokio::time::interval(LOOK);
     loop {
         every.tick().await;
-        let now = Instant::now();
+        let now = inner.clock.now();
         let mut others = inner.following.others.lock();
         let late: Vec<RoomId> =
-            others.iter().filter(|(_, heard)| now.duration_since(**heard) >= LATE).map(|(room, _)| *room).collect();
+            others.iter().filter(|(_, heard)| now.since(**heard) >= LATE).map(|(room, _)| *room).collect();
         for room in late {
             others.remove(&room);
             inner.effects.push(room);
@@ -102,7 +103,7 @@ impl Inner {
                     return;
                 }
                 if self.owns(*id) {
-                    self.following.others.lock().entry(*id).or_insert_with(Instant::now);
+                    self.following.others.lock().entry(*id).or_insert(self.clock.now());
                 }
                 // One that is being loaded may have been read before this record was there.
                 if cell.is_some() {
