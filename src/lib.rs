@@ -11,6 +11,7 @@ mod chat;
 pub mod cli;
 mod client;
 pub mod config;
+mod keep;
 mod logging;
 mod page;
 pub mod serve;

@@ -1,4 +1,4 @@
-//! A server: the embedded store, a node over it, HTTP and WebSockets before it, from open to close.
+//! A server: its store, a node over it, HTTP and WebSockets before it, from open to close.
 //!
 //! The one place that names the store and hands everything to everything. A server is opened whole or not at all, and tells
 //! where it is only once it listens; it lets go of the store last. Commands that find no server open one for themselves, which
@@ -12,17 +12,18 @@ use std::sync::Arc;
 
 use chamberlain_core::site::SiteKeys;
 use chamberlain_net::auth::Authenticate;
+use chamberlain_net::bus::Connected;
 use chamberlain_net::node::{Node, Retain, Settings};
 use chamberlain_net::server::{Bound, HostPolicy, InvalidHost, ServerConfig, bind};
-use chamberlain_stores::embedded::{Embedded, OpenError, Options};
+use chamberlain_stores::embedded::OpenError;
 use chamberlain_stores::master_key::MasterKeyError;
-use chamberlain_stores::{Account, StoreError};
+use chamberlain_stores::{Account, StoreError, jetstream, valkey};
 use zeroize::Zeroizing;
 
 use crate::auth::{KeyError, LocalAdmin, Verifier};
-use crate::backup::backups;
 use crate::beacon::{Beacon, Lit};
 use crate::config::Config;
+use crate::keep::Keep;
 use crate::page;
 use crate::tls::{Certificate, TlsError};
 
@@ -53,6 +54,23 @@ pub enum ServeError {
     /// The store.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The logs on NATS.
+    #[error("log: {0}")]
+    Nats(#[from] chamberlain_stores::jetstream::OpenError),
+    /// Keys, marks and accounts in Valkey.
+    #[error("vault: {0}")]
+    Valkey(#[from] chamberlain_stores::valkey::OpenError),
+    /// What nodes tell each other.
+    #[error(transparent)]
+    Bus(#[from] chamberlain_net::bus::nats::NatsBusError),
+    /// A password.
+    #[error("the password in {}: {why}", .file.display())]
+    Password {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
     /// The store, after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,9 +88,11 @@ impl ServeError {
     /// Whether another configuration helps, rather than another time.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Key(_) | Self::Tls(_) | Self::Host(_) | Self::MasterKey(_) => true,
+            Self::Key(_) | Self::Tls(_) | Self::Host(_) | Self::MasterKey(_) | Self::Password { .. } => true,
             Self::Open(why) => matches!(why, OpenError::WrongMasterKey(_) | OpenError::OtherSite { .. }),
-            Self::Listen(..) | Self::Store(_) | Self::Data { .. } => false,
+            Self::Nats(why) => !matches!(why, jetstream::OpenError::Unreachable(_)),
+            Self::Valkey(why) => !matches!(why, valkey::OpenError::Unreachable { .. }),
+            Self::Listen(..) | Self::Store(_) | Self::Bus(_) | Self::Data { .. } => false,
         }
     }
 }
@@ -82,7 +102,7 @@ pub struct Server {
     bound: Bound,
     node: Node,
     auth: Arc<dyn Authenticate>,
-    store: Embedded,
+    store: Keep,
     local: Arc<LocalAdmin>,
     certificate: Option<Arc<Certificate>>,
     data: PathBuf,
@@ -133,8 +153,8 @@ impl Server {
         door.version = VERSION;
         door.connections = config.limits.sockets as usize + OTHER_CONNECTIONS;
         let loaded = config.master_key.load(&config.data)?;
-        let store = Embedded::open(&config.data, &loaded.key, &config.site, Options::default()).await?;
-        door.backup = Some(backups(store.clone(), &config.data));
+        let (store, bus) = Keep::open(config, &loaded.key).await?;
+        door.backup = store.backups(&config.data);
         // Listened on only now: before, there is nobody who could answer; the store says whether somebody else does.
         let bound = match bind(door).await {
             Ok(bound) => bound,
@@ -157,8 +177,13 @@ impl Server {
             retain: config.grace_hours.map_or(Retain::All, |hours| Retain::Grace { ms: hours * 3_600_000 }),
             framing: chamberlain_net::gateway::frame,
         };
+        let node = match bus {
+            None => Node::start(settings, stores),
+            // Who does one command and goes takes no rooms over.
+            Some(bus) => Node::start_among(settings, stores, Connected { serves: published, ..bus }),
+        };
         Ok(Self {
-            node: Node::start(settings, stores),
+            node,
             bound,
             auth,
             store,

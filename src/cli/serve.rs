@@ -17,7 +17,7 @@ use crate::serve::{Server, VERSION};
 #[command(after_help = "Examples:\n  \
     chamberlain serve                                   for this machine, without any configuration\n  \
     chamberlain serve --config /etc/chamberlain.toml    as configured\n  \
-    CHAMBERLAIN_LOG__LEVEL=debug chamberlain serve      any key can come from the environment\n\n\
+    CHAMBERLAIN_LOGGING__LEVEL=debug chamberlain serve      any key can come from the environment\n\n\
     Without configuration it listens on loopback alone, keeps its data in ./chamberlain-data, and takes any name as a\n\
     sign-in. `chamberlain config print` shows every key with its value and where that came from.\n\
     SIGHUP reads the TLS certificate again.")]
@@ -64,6 +64,12 @@ fn banner(config: &Config, server: &Server) -> String {
         text.push_str(&format!("  Listens  {own}\n"));
     }
     text.push_str(&format!("  Data     {} (site {}, node {})\n", config.data.display(), config.site, config.node));
+    if let Some(servers) = &config.servers {
+        text.push_str(&format!(
+            "  Servers  logs in JetStream at {}, everything else in Valkey\n",
+            servers.nats.addresses.join(", ")
+        ));
+    }
     match &config.sign_in.mode {
         SignInMode::Development => text.push_str(
             "  Sign-in  development: anybody on this machine may sign in under any name, without a password.\n           \

@@ -24,8 +24,8 @@ const NODE_MAX: usize = 64;
 /// What a bound secret must have at least, bytes: as many as the hash gives (RFC 7518, section 3.2).
 pub(crate) const SECRET_MIN: usize = 32;
 
-struct Check<'a> {
-    settings: &'a Settings,
+pub(super) struct Check<'a> {
+    pub(super) settings: &'a Settings,
     problems: Vec<Problem>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn check(settings: &Settings) -> Result<Config, Vec<Problem>> {
 }
 
 impl Check<'_> {
-    fn problem(&mut self, key: &str, said: impl Into<String>) {
+    pub(super) fn problem(&mut self, key: &str, said: impl Into<String>) {
         self.problems.push(Problem { key: key.into(), origin: self.settings.origin(key), said: said.into() });
     }
 
@@ -57,6 +57,7 @@ impl Check<'_> {
         let limits = self.limits();
         let log_filter = self.log_filter();
         let master_key = self.master_key();
+        let servers = self.servers(&master_key);
         let config = Config {
             listen: listen?,
             data: self.settings.path("data")?,
@@ -72,7 +73,8 @@ impl Check<'_> {
             grace_hours: (self.settings.text("keys.retain") == Some("grace"))
                 .then(|| self.settings.number("keys.grace_hours")),
             log_filter: log_filter?,
-            log_json: self.settings.text("log.format") == Some("json"),
+            log_json: self.settings.text("logging.format") == Some("json"),
+            servers: servers.ok()?,
             master_key,
         };
         self.together(&config);
@@ -301,7 +303,7 @@ impl Check<'_> {
     }
 
     fn log_filter(&mut self) -> Option<Targets> {
-        let text = self.settings.text("log.level")?;
+        let text = self.settings.text("logging.level")?;
         let mut filter = Targets::new();
         for part in text.split(',').map(str::trim) {
             let (module, level) =
@@ -315,7 +317,7 @@ impl Check<'_> {
                 (Some(module), Some(level)) if !module.is_empty() => filter.with_target(module, level),
                 _ => {
                     self.problem(
-                        "log.level",
+                        "logging.level",
                         format!(
                             "holds {part:?}: must be off, error, warn, info, debug or trace, possibly with exceptions: \
                              \"info,chamberlain_net=debug\""

@@ -7,6 +7,7 @@
 mod check;
 mod keys;
 mod print;
+mod servers;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use check::SECRET_MIN;
 pub use print::print;
+pub use servers::{Nats, Password, Servers, Syncing, Valkey};
 pub use sources::{Flags, Problem, Settings, environment};
 pub use value::{Origin, Value};
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub log_filter: Targets,
     /// Whether they are written as JSON.
     pub log_json: bool,
+    /// Servers that keep the data; none when it is in the data folder.
+    pub servers: Option<Servers>,
     /// Where the master key is.
     pub master_key: MasterKeySource,
 }

@@ -157,8 +157,8 @@ fn every_configuration_that_makes_no_sense_is_refused_with_what_to_do() {
         ("[limits]\nmessage_bytes = 65536", &[], &["limits.frame_in_bytes", "message_bytes"]),
         ("[keys]\nretain = \"some\"", &[], &["keys.retain", "\"all\" or \"grace\""]),
         ("[keys]\ngrace_hours = 0", &[], &["keys.grace_hours", "1 to 8760"]),
-        ("[log]\nformat = \"xml\"", &[], &["log.format", "\"text\" or \"json\""]),
-        ("[log]\nlevel = \"loud\"", &[], &["log.level"]),
+        ("[logging]\nformat = \"xml\"", &[], &["logging.format", "\"text\" or \"json\""]),
+        ("[logging]\nlevel = \"loud\"", &[], &["logging.level"]),
         ("[auth]\nmode = \"none\"", &[], &["auth.mode", "\"development\" or \"jwt\""]),
         ("[auth]\nadmins = [\"Ada\"]", &[], &["auth.admins", "\"Ada\""]),
         ("[auth]\nadmins = [\"chamberlain-admin@local\"]", &[], &["only the server itself"]),
@@ -220,9 +220,9 @@ fn development_by_flag_overrides_signed_tokens_on_loopback_alone() {
 
 #[test]
 fn all_problems_are_told_at_once() {
-    let problems = load_text("listen = \"x\"\nsite = \"X\"\n[log]\nlevel = \"loud\"\n", &[]).expect_err("refused");
+    let problems = load_text("listen = \"x\"\nsite = \"X\"\n[logging]\nlevel = \"loud\"\n", &[]).expect_err("refused");
     let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["listen", "site", "log.level"]);
+    assert_eq!(keys, ["listen", "site", "logging.level"]);
 }
 
 #[test]

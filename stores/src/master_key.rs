@@ -208,7 +208,8 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a folder that only its owner may enter, and what leads to it.
-pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+/// Makes a folder that its owner alone may look into, and those above it.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -32,7 +32,7 @@ impl LocalBus {
     pub fn connect(&self, life: Life) -> Connected {
         let (sender, heard) = mpsc::channel(LETTERS_WAITING);
         self.0.lock().insert(life, sender);
-        Connected { bus: Arc::new(End { bus: self.clone(), life }), life, heard }
+        Connected { bus: Arc::new(End { bus: self.clone(), life }), life, serves: true, heard }
     }
 
     /// Tells a node that letters and hints may have been lost.

@@ -66,6 +66,8 @@ pub struct Connected {
     pub bus: std::sync::Arc<dyn Bus>,
     /// The life that it was connected for.
     pub life: Life,
+    /// Whether the node takes rooms over. One that does not still carries out what it is asked, at their owners.
+    pub serves: bool,
     /// What comes from it.
     pub heard: mpsc::Receiver<Heard>,
 }

@@ -32,12 +32,13 @@ struct NatsBus {
     life: Life,
 }
 
-/// Connects a life of a node of a site. Ends when what is heard is no longer taken.
-pub async fn connect(client: Client, site: SiteId, life: Life) -> Result<Connected, NatsBusError> {
+/// Connects a life of a node of a site, drawn here. Ends when what is heard is no longer taken.
+pub async fn connect(client: Client, site: SiteId) -> Result<Connected, NatsBusError> {
     let subscribe = async |subject: String| {
         let listening = client.subscribe(subject).await;
         listening.map_err(|error| NatsBusError(error.to_string()))
     };
+    let life = Life(crate::entropy::fresh());
     let bus = NatsBus { client: client.clone(), site, life };
     let to_me = subscribe(bus.to(life)).await?;
     let to_all = subscribe(bus.all()).await?;
@@ -47,7 +48,7 @@ pub async fn connect(client: Client, site: SiteId, life: Life) -> Result<Connect
     let (sender, heard) = mpsc::channel(LETTERS_WAITING);
     let prefix = format!("{}.", bus.nobody());
     tokio::spawn(listen(client, sender, [to_me, to_all, nobody], prefix));
-    Ok(Connected { bus: Arc::new(bus), life, heard })
+    Ok(Connected { bus: Arc::new(bus), life, serves: true, heard })
 }
 
 async fn listen(client: Client, heard: mpsc::Sender<Heard>, subscribers: [Subscriber; 3], nobody: String) {

@@ -92,8 +92,9 @@ pub(super) struct Trays {
 
 impl Colleagues {
     pub(super) fn new(settings: &Settings, connected: Connected) -> (Self, Trays) {
-        let Connected { bus, life, heard } = connected;
+        let Connected { bus, life, serves, heard } = connected;
         let me = Fleet::announcement(settings.node.clone(), life, env!("CARGO_PKG_VERSION").to_owned());
+        let me = Announcement { serves, ..me };
         let limits = &settings.limits;
         let span = |ms: u32| Duration::from_millis(ms.into());
         let (post, posted) = mpsc::channel(POST_WAITING);

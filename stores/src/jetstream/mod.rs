@@ -83,6 +83,11 @@ impl JetStream {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         opening::open(options).await
     }
+
+    /// The connection, for what else a node says over NATS.
+    pub fn client(&self) -> Client {
+        self.shared.client.clone()
+    }
 }
 
 impl Shared {
