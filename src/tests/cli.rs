@@ -171,12 +171,12 @@ fn the_configuration_is_shown_with_origins_and_without_secrets() {
         .arg("--config")
         .arg(&file)
         .env("CHAMBERLAIN_AUTH__HMAC_SECRET", SECRET)
-        .env("CHAMBERLAIN_LOG__FORMAT", "json");
+        .env("CHAMBERLAIN_LOGGING__FORMAT", "json");
     let shown = run(&mut command).well();
     assert!(!shown.contains(SECRET) && shown.contains("(set)"), "{shown}");
     for (key, origin) in [
         ("site = \"hq\"", "# file "),
-        ("format = \"json\"", "# environment CHAMBERLAIN_LOG__FORMAT"),
+        ("format = \"json\"", "# environment CHAMBERLAIN_LOGGING__FORMAT"),
         ("data = ", "# flag --data"),
         ("listen = ", "# default"),
         ("room_members = 10000", "# default"),

@@ -10,3 +10,4 @@ mod drain;
 mod errors;
 mod harness;
 mod rooms;
+mod several;

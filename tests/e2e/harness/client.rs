@@ -76,11 +76,16 @@ impl Client {
 
     /// Connects, and says nothing.
     pub(crate) async fn dial(address: SocketAddr, name: &str, codec: Codec) -> Self {
+        Self::try_dial(address, name, codec).await.expect("the server takes connections and speaks WebSocket")
+    }
+
+    /// Connects if somebody is there, and says nothing.
+    pub(super) async fn try_dial(address: SocketAddr, name: &str, codec: Codec) -> Option<Self> {
         let mut request = format!("ws://{address}/v1/socket").into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", codec.subprotocol().parse().unwrap());
-        let stream = TcpStream::connect(address).await.expect("the server takes connections");
-        let (ws, _) = tokio_tungstenite::client_async(request, stream).await.expect("the server speaks WebSocket");
-        Self {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (ws, _) = tokio_tungstenite::client_async(request, stream).await.ok()?;
+        Some(Self {
             ws,
             codec,
             account: name.parse().unwrap_or_else(|_| "nobody".parse().unwrap()),
@@ -96,7 +101,7 @@ impl Client {
             closed: None,
             pongs: 0,
             sealers: BTreeMap::new(),
-        }
+        })
     }
 
     /// Takes over what an earlier connection of the account knew, to resume from.

@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod load;
+mod patient;
 mod room_log;
 mod server;
 mod token;

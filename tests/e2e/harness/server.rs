@@ -72,7 +72,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
-            .env("CHAMBERLAIN_LOG__LEVEL", "warn")
+            .env("CHAMBERLAIN_LOGGING__LEVEL", "warn")
             .spawn()
             .expect("the binary can be started");
         self.child = Some(child);
