@@ -4,7 +4,7 @@
 //! held here is looked at again (RACES.md, N-15). Reading is from the log, so that a hint that comes twice, late or in the wrong
 //! order does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use chamberlain_stores::Moved;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::sleep;
 
+use super::load::{self, Stands};
 use super::turns::Turns;
 use super::{Inner, room};
 use crate::lock::Lock;
@@ -31,13 +32,15 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What is to be read.
 pub(super) struct Following {
     logs: Turns<LogId>,
+    /// Rooms of which is to be found out whether their logs lost something.
+    suspected: Lock<BTreeSet<RoomId>>,
     /// Rooms of this node to which another one appended, and when that was first heard.
     others: Lock<BTreeMap<RoomId, Instant>>,
 }
 
 impl Following {
     pub(super) fn new() -> Self {
-        Self { logs: Turns::new(LOGS_AT_ONCE), others: Lock::default() }
+        Self { logs: Turns::new(LOGS_AT_ONCE), suspected: Lock::default(), others: Lock::default() }
     }
 
     /// The log is to be read to its head.
@@ -122,6 +125,7 @@ impl Inner {
     pub(super) fn look_at_everything(self: &Arc<Self>) {
         self.metrics.bus_gap();
         let rooms: Vec<RoomId> = self.rooms.lock().keys().copied().collect();
+        self.following.suspected.lock().extend(&rooms);
         for room in rooms {
             self.following.push(LogId::Room(room));
         }
@@ -133,6 +137,15 @@ impl Inner {
         self.accounts_changed(Vec::new());
     }
 
+    /// Compares what is shown here with the log: a server that came back may have forgotten what it acknowledged (RACES.md, N-14).
+    async fn compare(&self, room: &room::Room) -> Result<(), Failure> {
+        let known = room.hub.lock().state().head();
+        if load::stands(&self.stores, &LogId::Room(room.id), known).await? == Stands::Lost {
+            self.lost(room, known);
+        }
+        Ok(())
+    }
+
     async fn follow(self: &Arc<Self>, log: &LogId) -> Result<(), Failure> {
         match log {
             LogId::Account(account) => self.follow_account(account).await,
@@ -141,7 +154,12 @@ impl Inner {
                     return Ok(());
                 }
                 let Ok(room) = self.room(*id).await else { return Err(Failure::Transient) };
-                room::catch_up(self, &room).await
+                room::catch_up(self, &room).await?;
+                if self.following.suspected.lock().contains(id) {
+                    self.compare(&room).await?;
+                    self.following.suspected.lock().remove(id);
+                }
+                Ok(())
             }
         }
     }

@@ -1,11 +1,15 @@
 //! A fold at the head of its log: from the latest snapshot and what came after it.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use chamberlain_core::id::{LogId, Revision, RoomId};
-use chamberlain_core::log::{Record, RecordBytes};
+use chamberlain_core::log::{Head, Record, RecordBytes};
 use chamberlain_core::retry::Failure;
 use chamberlain_core::room::{Event, Fold};
 use chamberlain_stores::{StoreError, Stores};
+
+use super::effects::cursor_mark;
 
 /// How much is read at once while folding.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -19,14 +23,26 @@ pub(super) fn classify(error: &StoreError) -> Failure {
     }
 }
 
-/// Folds a room to the head of its log. A record that does not follow, or contradicts, is permanent.
+/// Folds a room to the head of its log. A record that does not follow, or contradicts, is permanent; so is a log that ends
+/// before, or beside, what a snapshot or the room's effects have seen of it: it lost what it had acknowledged.
 pub(super) async fn fold(stores: &Stores, room: RoomId, remembered: u32) -> Result<Box<Fold>, Failure> {
     let log = LogId::Room(room);
     let mut fold = from_snapshot(stores, &log).await.unwrap_or_else(|| Box::new(Fold::new(room, remembered)));
+    // Read before the head is: what is done by then is in the log.
+    let done = stores.marks.get(&[cursor_mark(room)]).await.map_err(|error| classify(&error))?;
+    let done = done.first().map_or(Revision::ZERO, |done| Revision(*done));
     loop {
         let after = fold.state.head().revision;
         let records = read(stores, &log, after).await?;
         if records.is_empty() {
+            let stands = stands(stores, &log, fold.state.head()).await?;
+            if stands == Stands::Ahead {
+                continue;
+            }
+            if stands == Stands::Lost || fold.state.head().revision < done {
+                tracing::error!(%log, head = %fold.state.head().revision, %done, "the log lost what it had acknowledged");
+                return Err(Failure::Permanent);
+            }
             return Ok(fold);
         }
         for (record, _) in records {
@@ -40,6 +56,27 @@ pub(super) async fn fold(stores: &Stores, room: RoomId, remembered: u32) -> Resu
             })?;
         }
     }
+}
+
+/// How a log stands to a head that was in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// It ends there.
+    There,
+    /// It has grown since.
+    Ahead,
+    /// It ends earlier, or there and is another one: it lost what it had acknowledged.
+    Lost,
+}
+
+/// How a log stands to a head that was in it, read authoritatively. DESIGN.md, "Durable means durable".
+pub(super) async fn stands(stores: &Stores, log: &LogId, known: Head) -> Result<Stands, Failure> {
+    let head = stores.logs.head(log).await.map_err(|error| classify(&error))?;
+    Ok(match head.revision.cmp(&known.revision) {
+        Ordering::Greater => Stands::Ahead,
+        Ordering::Equal if head == known => Stands::There,
+        Ordering::Equal | Ordering::Less => Stands::Lost,
+    })
 }
 
 /// A snapshot that cannot be read costs time, nothing else.

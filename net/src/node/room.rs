@@ -4,7 +4,7 @@
 //! the hub before its commands are answered. Dropped when nobody holds it; made again from the log when somebody asks.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Room {
     secrets: Lock<BTreeMap<KeyVersion, RoomSecret>>,
     /// The revision that an append under way here leads to; zero when there is none.
     appending: AtomicU64,
+    /// The log lost something: it takes no more commands here.
+    quarantined: AtomicBool,
 }
 
 impl Inner {
@@ -77,6 +79,7 @@ impl Inner {
             backlog: Arc::new(AtomicUsize::new(0)),
             secrets: Lock::new(BTreeMap::new()),
             appending: AtomicU64::new(0),
+            quarantined: AtomicBool::new(false),
         });
         tokio::spawn(Driver::new(self.clone(), &room, fold).run(queue));
         self.metrics.room_loaded();
@@ -93,6 +96,9 @@ impl Room {
 
     /// Puts a command into the queue; refuses it at once when the queue is full.
     pub(super) fn submit(&self, request: Box<Request>, reply: Reply) {
+        if self.quarantined.load(Ordering::Acquire) {
+            return reply(Err(Reason::Quarantined.into()));
+        }
         self.backlog.fetch_add(1, Ordering::AcqRel);
         if let Err(full) = self.commands.try_send((request, reply)) {
             self.backlog.fetch_sub(1, Ordering::AcqRel);
@@ -330,6 +336,17 @@ impl Inner {
         tracing::error!(%room, %contradiction, "the log contradicts itself");
         self.metrics.quarantined();
         self.sockets.reset(room, ResetWhy::Quarantined);
+    }
+
+    /// The log ends before what it had acknowledged, or beside it: nothing more is appended here until an operator has seen to
+    /// it, and who has the room open is told. What is in memory can be read on.
+    pub(super) fn lost(&self, room: &Room, known: Head) {
+        if room.quarantined.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(room = %room.id, revision = %known.revision, "the log lost what it had acknowledged: the room is quarantined");
+        self.metrics.quarantined();
+        self.sockets.reset(room.id, ResetWhy::Quarantined);
     }
 
     /// Wakes who has the room open, and tells who watches.

@@ -190,6 +190,19 @@ impl Server {
         command().args(arguments).arg("--data").arg(self.data()).output().unwrap()
     }
 
+    /// Runs a subcommand with this server's configuration and environment, to its end.
+    pub(crate) fn cli_as_configured(&self, arguments: &[&str]) -> Output {
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        command()
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data())
+            .args(&self.arguments)
+            .envs(environment)
+            .output()
+            .unwrap()
+    }
+
     /// Runs a subcommand that has to succeed; what it printed.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.cli(arguments);

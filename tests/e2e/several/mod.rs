@@ -2,6 +2,7 @@
 //! write in fifty rooms, and afterwards everything acknowledged is there, once, and readable by whom it may be read by.
 
 mod crowd;
+mod forgetting;
 #[path = "../../../stores/tests/support/nats.rs"]
 #[allow(dead_code, reason = "shared with the tests of the stores")]
 mod nats;

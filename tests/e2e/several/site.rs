@@ -12,7 +12,7 @@ use super::{nats, valkey};
 use crate::harness::Server;
 
 /// Who may do what at the nats-server.
-const ACCOUNTS: &str = "accounts {\n SYS { users: [{ user: sys, password: sys }] }\n \
+pub(super) const ACCOUNTS: &str = "accounts {\n SYS { users: [{ user: sys, password: sys }] }\n \
      APP { jetstream: enabled, users: [{ user: chamberlain, password: secret }] }\n}\nsystem_account: SYS";
 
 /// Limits under which nobody is too fast and nodes miss each other soon.
@@ -69,7 +69,8 @@ impl Site {
     }
 }
 
-fn node(nth: usize, (nats, valkey): &(String, String)) -> Server {
+/// A node over these servers, not started yet.
+pub(super) fn node(nth: usize, (nats, valkey): &(String, String)) -> Server {
     let config = format!(
         "node = \"node-{nth}\"\nlog = \"{nats}\"\nvault = \"{valkey}\"\n[nats]\nuser = \"chamberlain\"\nsystem_user = \"sys\"\n\
          replicas = 1\n{LIMITS}"

@@ -1,0 +1,152 @@
+//! Servers that forget what they acknowledged: a nats-server whose data folder is an older copy, and a Valkey that lost its end.
+//! What the logs lost is noticed and stopped, not built upon; what a vault forgot is not made anew.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chamberlain_core::room::{Command, Reason};
+use chamberlain_core::wire::{Answer, Codec, HistoryRange, Query, ResetWhy};
+
+use super::site::{ACCOUNTS, Site, node};
+use super::{nats, valkey};
+use crate::harness::{Client, account};
+
+/// How long it may take until what was lost is noticed.
+const NOTICED: Duration = Duration::from_secs(15);
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy(&from, &to) } else { drop(std::fs::copy(&from, &to).unwrap()) }
+    }
+}
+
+async fn quarantined(client: &mut Client, command: impl Fn() -> Command) {
+    let begun = Instant::now();
+    loop {
+        match client.command(command()).await {
+            Err(refusal) if refusal.reason == Reason::Quarantined => return,
+            Err(refusal) => eprintln!("not yet noticed: {}", refusal.message),
+            Ok(outcome) => panic!("the log goes on from where it forgot: {outcome:?}"),
+        }
+        assert!(begun.elapsed() < NOTICED, "it is not noticed");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_that_came_back_older_are_stopped_and_the_others_go_on() {
+    let mut site = Site::start().await;
+    site.settled().await;
+    let mut ada = Client::connect(site.nodes[0].address, "ada", Codec::Json).await;
+    let mut bob = Client::connect(site.nodes[1].address, "bob", Codec::Bincode).await;
+    let mut cay = Client::connect(site.nodes[1].address, "cay", Codec::Bincode).await;
+    let quiet = ada.channel("quiet", &["bob"]).await;
+    let busy = ada.channel("busy", &["bob", "cay"]).await;
+    bob.enter(busy).await;
+    cay.enter(busy).await;
+    let kept = ada.say(busy, "this is kept").await;
+
+    site.nats.kill();
+    let older = tempfile::tempdir().unwrap();
+    copy(&site.nats.data(), older.path());
+    tokio::task::block_in_place(|| site.nats.start_again());
+    // What follows is acknowledged and seen, and then forgotten.
+    let removal = loop {
+        match ada.command(Command::Remove { room: busy, accounts: vec![account("cay")] }).await {
+            Ok(_) => break ada.rooms[&busy].last,
+            Err(refusal) => assert_eq!(refusal.reason.code(), chamberlain_core::room::Code::Unavailable),
+        }
+    };
+    let lost = ada.say(busy, "this is forgotten").await;
+    assert!(lost > removal && removal > kept);
+    bob.reach(busy, lost).await;
+    cay.until(|cay| cay.rooms[&busy].reset == Some(ResetWhy::Removed)).await;
+
+    site.nats.kill();
+    std::fs::remove_dir_all(site.nats.data()).unwrap();
+    copy(older.path(), &site.nats.data());
+    tokio::task::block_in_place(|| site.nats.start_again());
+
+    // Whoever has it open is told, commands are refused, and nothing is written where something was.
+    bob.until(|bob| bob.rooms[&busy].reset == Some(ResetWhy::Quarantined)).await;
+    quarantined(&mut ada, || Command::Rename { room: busy, name: "goes on".into() }).await;
+    let stopped: u64 = (0..3).map(|node| site.metric(node, "chamberlain_logs_quarantined_total")).sum();
+    assert!(stopped > 0, "an operator sees it");
+    // Reads go on, and so do rooms that lost nothing.
+    let history = Query::History { room: busy, range: HistoryRange::Latest, limit: None };
+    assert!(matches!(ada.query(history).await, Ok(Answer::History { items, .. }) if !items.is_empty()));
+    ada.say(quiet, "nothing happened here").await;
+
+    // Nodes that begin anew have nobody to remember it but the marks: it stays stopped.
+    restart(&mut site);
+    let mut ada = Client::connect(site.nodes[2].address, "ada", Codec::Json).await;
+    quarantined(&mut ada, || Command::Rotate { room: busy }).await;
+    ada.joined.insert(quiet);
+    ada.open(quiet).await;
+    ada.say(quiet, "still here").await;
+}
+
+/// RACES.md, K-20.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_the_vault_lost_stops_its_room_and_no_other_until_the_right_files_are_back() {
+    let mut site = Site::start().await;
+    site.settled().await;
+    let mut ada = Client::connect(site.nodes[0].address, "ada", Codec::Json).await;
+    let (room, other) = (ada.channel("room", &[]).await, ada.channel("other", &[]).await);
+    ada.say(room, "before").await;
+
+    let older = site.valkey.copy_files();
+    ada.done(Command::Rotate { room }).await;
+    ada.say(room, "under a key that will be lost").await;
+    site.valkey.kill();
+    let whole = site.valkey.replace_files(Some(older.path()));
+    tokio::task::block_in_place(|| site.valkey.restart());
+    // Nodes may still hold it: those that begin anew do not.
+    restart(&mut site);
+
+    let mut ada = Client::connect(site.nodes[1].address, "ada", Codec::Json).await;
+    ada.open(room).await;
+    // What is sealed under other keys is delivered; where the lost one would be needed, the opening ends, and says so.
+    ada.until(|ada| ada.rooms[&room].reset.is_some()).await;
+    assert_eq!(ada.rooms[&room].reset, Some(ResetWhy::Quarantined));
+    assert!(ada.find(room, "before").is_some() && ada.find(room, "under a key that will be lost").is_none());
+    ada.open(other).await;
+    ada.say(other, "all is well here").await;
+
+    site.valkey.kill();
+    drop(site.valkey.replace_files(Some(whole.path())));
+    tokio::task::block_in_place(|| site.valkey.restart());
+    restart(&mut site);
+    let mut ada = Client::connect(site.nodes[1].address, "ada", Codec::Json).await;
+    ada.open(room).await;
+    ada.hear(room, "under a key that will be lost").await;
+    ada.say(room, "after").await;
+}
+
+fn restart(site: &mut Site) {
+    for node in &mut site.nodes {
+        tokio::task::block_in_place(|| assert_eq!(node.stop(), Some(0)));
+    }
+    for node in &mut site.nodes {
+        tokio::task::block_in_place(|| node.go());
+    }
+}
+
+#[test]
+fn servers_that_could_forget_are_refused_in_words_that_say_what_to_set() {
+    let strict = nats::Server::start_with(nats::Version::Current, ACCOUNTS);
+    let lax = nats::Server::start_with(nats::Version::Lax, ACCOUNTS);
+    let (vault, forgetful) =
+        (valkey::Server::strict(), valkey::Server::with(&["appendonly yes", "appendfsync everysec"]));
+    for (log, vault, said) in
+        [(&lax, &vault, ["sync_interval: always", "insist"]), (&strict, &forgetful, ["appendfsync always", "insist"])]
+    {
+        let node = node(0, &(log.url(), vault.url()));
+        let refused = node.cli_as_configured(&["serve"]);
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{words}");
+        assert!(said.iter().all(|part| words.contains(part)), "{words}");
+    }
+}
