@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use crate::run::{Workspace, run};
+use crate::tools::{self, Install};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -23,6 +24,7 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     if args.quick {
         command.arg("--quick");
     }
+    command.envs(tools::provide_servers(workspace, Install::Missing)?);
     run(command.args(&args.rest))?;
     let report = workspace.target.join(Path::new("bench/report.html"));
     ensure!(report.is_file(), "the benchmarks ended well but wrote no {}", report.display());

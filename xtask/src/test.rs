@@ -54,7 +54,7 @@ const STEPS: &[Step] = &[
         name: "e2e",
         what: "end-to-end and browser tests of the built server",
         after: &["build"],
-        tools: &[Tool::Node, Tool::Chromium, Tool::NpmPackages],
+        tools: &[Tool::Node, Tool::Chromium, Tool::NpmPackages, Tool::Nats, Tool::OldNats, Tool::Valkey],
         act: end_to_end,
     },
     Step { name: "docs", what: "documentation, no warnings", after: &[], tools: &[], act: docs },
@@ -215,6 +215,7 @@ fn end_to_end(workspace: &Workspace) -> Result<()> {
     let chromium = tools::provide(workspace, Tool::Chromium, Install::Nothing)?;
     let mut command = workspace.cargo(&["test", "--package", "chamberlain-tests", "--locked", "--no-fail-fast"]);
     command.env("CHAMBERLAIN_BIN", binary(workspace)).env("CHROMIUM", chromium);
+    command.envs(tools::provide_servers(workspace, Install::Nothing)?);
     run(&mut command).context("end-to-end tests")
 }
 

@@ -5,6 +5,7 @@ mod deliveries;
 mod growth;
 mod machines;
 mod pair;
+mod servers;
 mod submits;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(crate) const GROUPS: &[Group] = &[
     group("cold", "fold a room of 100,000 revisions from snapshot and tail", machines::cold),
     group("fanout", "claim, pack and emit for up to 10,000 socket machines", machines::fanout),
     group("submits", "durable submits in 64 rooms through a node, and the store beneath", submits::submits),
+    group("servers", "submits and deliveries over JetStream and Valkey beside the embedded store", servers::servers),
     group(
         "deliveries",
         "one revision per frame to 1,000 and 10,000 sockets, beside a bare loop",

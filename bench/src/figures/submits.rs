@@ -90,7 +90,7 @@ pub(crate) fn submits(run: &Run) -> Result<Found> {
 }
 
 /// Submits for so long; how long each took in microseconds.
-async fn submit(
+pub(super) async fn submit(
     node: &Node,
     rooms: &[RoomId],
     at_once: u64,

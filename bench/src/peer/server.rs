@@ -108,14 +108,18 @@ pub(crate) async fn open(folder: &std::path::Path) -> Result<Embedded> {
 
 /// A node over these stores.
 pub(crate) fn node(stores: Stores) -> Node {
-    let settings = Settings {
+    Node::start(settings("bench"), stores)
+}
+
+/// What a node of this name is started with.
+pub(crate) fn settings(name: &str) -> Settings {
+    Settings {
         keys: Arc::new(names::keys()),
-        node: "bench".into(),
+        node: name.into(),
         limits: Arc::new(limits()),
         retain: Retain::All,
         framing: gateway::frame,
-    };
-    Node::start(settings, stores)
+    }
 }
 
 /// The usual limits, but for one connection that says everything, clients that answer no ping, and some that do not read.
@@ -211,7 +215,7 @@ pub(crate) fn submit(room: RoomId, nth: u64) -> Command {
 }
 
 /// Everybody is who they say they are, as in development.
-struct AnyName;
+pub(crate) struct AnyName;
 
 impl Authenticate for AnyName {
     fn authenticate(&self, token: &str, _: Timestamp) -> Result<Identity, AuthError> {
