@@ -181,6 +181,7 @@ impl Inner {
                     }
                     (folded.told, folded.time) = (Some(after.revision), record.time);
                     self.tell_account(account, after.revision, change);
+                    self.observed_account(account, after.revision, record.time, change, true);
                     return Ok(());
                 }
                 // Somebody else appended, or an earlier attempt of ours did: fold again, and look whether it is still news.
@@ -209,6 +210,7 @@ impl Inner {
             let (state, time, untold) = self.read_account(&log.account, folded.told).await?;
             for (revision, change) in untold {
                 self.tell_account(&log.account, revision, &change);
+                self.observed_account(&log.account, revision, time, &change, false);
             }
             *folded = Folded { told: Some(state.head().revision), state: Some(state), time };
         }

@@ -125,6 +125,12 @@ impl Inner {
         }
     }
 
+    /// How far the effects of a room are done, as far as this run of the node saw.
+    #[cfg(feature = "nats")]
+    pub(crate) fn effects_done(&self, room: RoomId) -> Option<Revision> {
+        self.effects.cursors.lock().get(&room).copied()
+    }
+
     async fn effects_of(self: &Arc<Self>, id: RoomId, item: &Item<'_, Event>) -> Result<(), Failure> {
         match item.event {
             Event::MembersAdded { accounts, .. } => {

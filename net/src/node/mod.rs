@@ -10,6 +10,7 @@ mod effects;
 mod follow;
 mod load;
 mod mark;
+mod observer;
 mod prepare;
 mod query;
 mod room;
@@ -39,6 +40,7 @@ use crate::metrics::Metrics;
 use accounts::AccountLog;
 pub use admin::{AdminRoom, BodyState, LogItem};
 use colleagues::Colleagues;
+pub(crate) use observer::Observer;
 pub(crate) use room::Room;
 pub(crate) use sockets::{Handle, Notes, Sockets};
 
@@ -86,6 +88,7 @@ pub(crate) struct Inner {
     following: follow::Following,
     /// None when this node is the only one.
     colleagues: Option<Colleagues>,
+    observer: std::sync::OnceLock<Arc<dyn Observer>>,
     draining: AtomicBool,
     /// Bounds what one node loads at once, so that a storm of cold rooms does not read everything at the same time.
     loads: Semaphore,
@@ -132,6 +135,7 @@ impl Node {
             effects: effects::Queue::new(),
             following: follow::Following::new(),
             colleagues,
+            observer: std::sync::OnceLock::new(),
             draining: AtomicBool::new(false),
             loads: Semaphore::new(LOADS_AT_ONCE),
             settings,

@@ -322,10 +322,21 @@ impl Driver {
         let Some(room) = self.room.upgrade() else { return };
         let offer = room.hub.lock().commit(record, after);
         match offer {
-            Ok(Offer::Next) => self.inner.tell(&room, record),
-            Ok(Offer::Duplicate) => {}
+            Ok(Offer::Next) => {
+                self.inner.tell(&room, record);
+                self.inner.observed_record(&room, record, true);
+            }
+            Ok(Offer::Duplicate) => self.inner.observed_record(&room, record, true),
             Err(contradiction) => self.inner.contradicted(self.id, &contradiction),
-            Ok(Offer::Gap { .. }) => self.inner.following.push(LogId::Room(self.id)),
+            Ok(Offer::Gap { .. }) => {
+                let (inner, record) = (self.inner.clone(), record.clone());
+                tokio::spawn(async move {
+                    if catch_up(&inner, &room).await.is_err() {
+                        inner.following.push(LogId::Room(room.id));
+                    }
+                    inner.observed_record(&room, &record, true);
+                });
+            }
         }
     }
 }
@@ -357,7 +368,7 @@ impl Inner {
 }
 
 /// Shows the hub what was appended by others.
-pub(super) async fn catch_up(inner: &Inner, room: &Room) -> Result<(), Failure> {
+pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Failure> {
     let log = LogId::Room(room.id);
     loop {
         let head = room.hub.lock().state().head();
@@ -371,7 +382,10 @@ pub(super) async fn catch_up(inner: &Inner, room: &Room) -> Result<(), Failure> 
             let Some(after) = record.extend(head) else { continue };
             let offer = room.hub.lock().commit(&record, after);
             match offer {
-                Ok(Offer::Next) => inner.tell(room, &record),
+                Ok(Offer::Next) => {
+                    inner.tell(room, &record);
+                    inner.observed_record(room, &record, false);
+                }
                 Ok(Offer::Duplicate | Offer::Gap { .. }) => {}
                 Err(contradiction) => {
                     inner.contradicted(room.id, &contradiction);
