@@ -14,3 +14,5 @@ mod lock;
 pub mod metrics;
 pub mod node;
 pub mod server;
+#[cfg(feature = "nats")]
+pub mod subjects;

@@ -56,6 +56,8 @@ struct Figures {
     /// One per class of status, 1xx to 5xx.
     requests: Vec<Counter>,
     request_seconds: Histogram,
+    #[cfg(feature = "nats")]
+    subjects: crate::subjects::Figures,
 }
 
 /// What became of a command that another node was asked to carry out.
@@ -135,6 +137,8 @@ impl Metrics {
             connections: level(&mut registry, "http_connections", "Connections, WebSocket and others"),
             requests: requests(&mut registry),
             request_seconds: seconds(&mut registry, "http_request", "From a request's header to its answer's"),
+            #[cfg(feature = "nats")]
+            subjects: crate::subjects::Figures::new(&mut registry),
             registry,
         };
         Self(Arc::new(figures))
@@ -266,6 +270,12 @@ impl Metrics {
         self.0.request_seconds.observe(took.as_secs_f64());
     }
 
+    /// What the surface on NATS subjects counts.
+    #[cfg(feature = "nats")]
+    pub(crate) fn subjects(&self) -> &crate::subjects::Figures {
+        &self.0.subjects
+    }
+
     /// All figures as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -280,13 +290,17 @@ impl Default for Metrics {
     }
 }
 
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+/// A counter, as other modules of figures hold it.
+#[cfg(feature = "nats")]
+pub(crate) type Counted = Counter;
+
+pub(crate) fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
     counter
 }
 
-fn counters<const N: usize>(
+pub(crate) fn counters<const N: usize>(
     registry: &mut Registry,
     name: &str,
     help: &str,
@@ -388,7 +402,7 @@ const COMMANDS: [&str; 13] = [
 ];
 
 /// What comes of a command: `ok`, or the code of the refusal in the order of [`Code`].
-const OUTCOMES: [&str; 9] = [
+pub(crate) const OUTCOMES: [&str; 9] = [
     "ok",
     "bad_request",
     "unauthenticated",

@@ -1,4 +1,5 @@
-//! How many commands an account may send over HTTP: as many as over one socket, by however many connections.
+//! How many requests an account may send where there is no connection of its own to count on (HTTP, NATS subjects): as many
+//! as commands over one socket, by however many connections.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +14,11 @@ use crate::lock::Lock;
 const ACCOUNTS: usize = 50_000;
 
 #[derive(Default)]
-pub(super) struct Allowance(Lock<BTreeMap<AccountId, Rate>>);
+pub(crate) struct Allowance(Lock<BTreeMap<AccountId, Rate>>);
 
 impl Allowance {
     /// Takes one command of this account, if there is one left.
-    pub(super) fn take(&self, account: &AccountId, limits: &Limits, now: Instant) -> bool {
+    pub(crate) fn take(&self, account: &AccountId, limits: &Limits, now: Instant) -> bool {
         let mut rates = self.0.lock();
         if let Some(rate) = rates.get_mut(account) {
             return rate.take(now);

@@ -5,7 +5,7 @@
 //! table from which requests are routed and the OpenAPI document is written.
 
 mod admin;
-mod allowance;
+pub(crate) mod allowance;
 mod answer;
 mod call;
 mod hosts;

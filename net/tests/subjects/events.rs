@@ -1,0 +1,113 @@
+//! Events: to whom, in which order, and how often.
+
+use std::collections::BTreeSet;
+
+use chamberlain_core::limits::Limits;
+use serde_json::{Value, json};
+
+use crate::harness::{House, message, next, next_subject, nothing, open, order};
+use crate::nats::Version;
+
+#[tokio::test]
+async fn an_account_hears_of_the_room_then_gets_its_key_then_what_needs_it() {
+    let house = House::start().await;
+    let (ada, bob) = (house.person("ada").await, house.person("bob").await);
+    let mut own = bob.hear("event.>").await;
+    let room = ada.channel(&[]).await;
+    for round in 0..5 {
+        ada.ask(ada.verb(&room, "member.add"), json!({ "users": ["bob"], "history": { "mode": "none" } })).await;
+        let (first, second) = (message(&mut own).await, message(&mut own).await);
+        assert_eq!(first.subject.as_str(), "chat.user.bob.event.subscription.update", "round {round}");
+        assert_eq!(second.subject.as_str(), "chat.user.bob.event.room.key", "round {round}");
+        ada.ask(ada.verb(&room, "member.remove"), json!({ "account": "bob" })).await;
+        let third: Value = next(&mut own).await;
+        assert_eq!(third["type"], "left", "round {round}");
+    }
+    nothing(&mut own).await;
+}
+
+#[tokio::test]
+async fn a_new_version_reaches_members_before_the_first_event_under_it_and_nobody_else() {
+    let house = House::start().await;
+    let (ada, bob, cyd) = (house.person("ada").await, house.person("bob").await, house.person("cyd").await);
+    let (mut at_bob, mut at_cyd) = (bob.hear("event.room.key").await, cyd.hear("event.room.key").await);
+    let room = ada.channel(&["bob", "cyd"]).await;
+    for listening in [&mut at_bob, &mut at_cyd] {
+        assert_eq!(next(listening).await["version"], 0);
+    }
+    let subject = format!("chat.room.{room}.event");
+    let mut events = bob.listen(subject.clone()).await;
+    let mut lines = order(&house, "bob", &["chat.user.bob.event.>".into(), subject.clone()]).await;
+    ada.ask(ada.verb(&room, "member.remove"), json!({ "account": "cyd" })).await;
+    assert_eq!(next_subject(&mut lines).await, "chat.user.bob.event.room.key");
+    assert_eq!(next_subject(&mut lines).await, subject);
+    let key = next(&mut at_bob).await;
+    assert_eq!(key["version"], 1);
+    let event = next(&mut events).await;
+    assert_eq!(event["keyVersion"], 1);
+    let (_, told) = open(&key, &event);
+    assert_eq!(told["kind"], "member_removed", "{told}");
+    nothing(&mut at_cyd).await;
+}
+
+#[tokio::test]
+async fn several_nodes_share_requests_and_publish_each_event_once() {
+    let house = House::with(Version::Current, 3, Limits::default()).await;
+    let (ada, bob) = (house.person("ada").await, house.person("bob").await);
+    let mut at_bob = bob.hear("event.room.key").await;
+    let mut rooms = Vec::new();
+    for _ in 0..8 {
+        rooms.push(ada.channel(&["bob"]).await);
+    }
+    let mut keyed = BTreeSet::new();
+    for _ in &rooms {
+        let key = next(&mut at_bob).await;
+        assert!(keyed.insert(key["roomId"].as_str().unwrap().to_owned()), "twice: {key}");
+    }
+    nothing(&mut at_bob).await;
+
+    let room = &rooms[0];
+    let mut events = bob.listen(format!("chat.room.{room}.event")).await;
+    let mut sent = BTreeSet::new();
+    for nth in 0..40 {
+        let answer = ada.send(room, json!({ "text": format!("message {nth}") })).await;
+        assert_eq!(answer["status"], "accepted", "{answer}");
+        sent.insert(answer["revision"].as_u64().unwrap());
+    }
+    let mut heard = BTreeSet::new();
+    for _ in 0..sent.len() {
+        let event = next(&mut events).await;
+        assert!(heard.insert(event["revision"].as_u64().unwrap()), "twice: {event}");
+    }
+    assert_eq!(heard, sent);
+    nothing(&mut events).await;
+    let shares: Vec<bool> = house.nodes.iter().map(|node| answered(node) > 0).collect();
+    assert_eq!(shares, [true; 3], "every node answered something");
+}
+
+fn answered(node: &chamberlain_net::node::Node) -> u64 {
+    let text = node.metrics().encode();
+    let name = "chamberlain_subject_requests_total{outcome=\"ok\"} ";
+    text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_server_is_come_back_to() {
+    let mut house = House::start().await;
+    let ada = house.person("ada").await;
+    let room = ada.channel(&[]).await;
+    house.server.kill();
+    house.server.start_again();
+    let mut answer = None;
+    for _ in 0..50 {
+        let asked = ada.client.request(ada.verb(&room, "member.list"), "{}".into()).await;
+        if let Ok(found) = asked {
+            answer = Some(found);
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let answer: serde_json::Value = serde_json::from_slice(&answer.expect("an answer").payload).unwrap();
+    assert_eq!(answer["total"], 1, "{answer}");
+    assert!(house.figure("chamberlain_subject_reconnections_total") > 0);
+}
