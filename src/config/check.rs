@@ -76,6 +76,7 @@ impl Check<'_> {
             log_json: self.settings.text("logging.format") == Some("json"),
             servers: servers.ok()?,
             master_key,
+            subjects: super::subjects::read(self.settings, &mut self.problems),
         };
         self.together(&config);
         Some(config)

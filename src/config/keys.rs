@@ -172,6 +172,20 @@ pub(super) const KEYS: &[Key] = &[
         "the site's master key: 64 hexadecimal digits, or base64 of 32 bytes",
     ),
     key("master_key", "file", Kind::Path, None, "file that holds it, instead of master.key in the data folder"),
+    key(
+        "subjects",
+        "url",
+        Kind::List,
+        Some(""),
+        "NATS servers on whose subjects rooms are, e.g. nats://127.0.0.1:4222",
+    ),
+    key("subjects", "user", TEXT, None, "the service user of the clients' NATS account"),
+    key("subjects", "password", Kind::Secret, None, "its password"),
+    key("subjects", "password_file", Kind::Path, None, "file that holds it"),
+    key("subjects", "peer_user", TEXT, None, "the service user of the NATS account on which other servers ask"),
+    key("subjects", "peer_password", Kind::Secret, None, "its password"),
+    key("subjects", "peer_password_file", Kind::Path, None, "file that holds it"),
+    key("subjects", "ca_file", Kind::Path, None, "authorities to trust for tls:// beside the machine's own, in PEM"),
 ];
 
 /// Every key, limits included; the keys of a section stand together.

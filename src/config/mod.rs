@@ -9,6 +9,7 @@ mod keys;
 mod print;
 mod servers;
 mod sources;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -26,6 +27,7 @@ pub(crate) use check::SECRET_MIN;
 pub use print::print;
 pub use servers::{Nats, Password, Servers, Syncing, Valkey};
 pub use sources::{Flags, Problem, Settings, environment};
+pub use subjects::{NatsUser, PasswordSource, SubjectsConfig};
 pub use value::{Origin, Value};
 
 /// The configuration's file in the data folder.
@@ -66,6 +68,8 @@ pub struct Config {
     pub servers: Option<Servers>,
     /// Where the master key is.
     pub master_key: MasterKeySource,
+    /// How rooms are reached over NATS subjects, where they are.
+    pub subjects: Option<SubjectsConfig>,
 }
 
 /// How people sign in.

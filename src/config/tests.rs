@@ -250,3 +250,31 @@ fn what_is_printed_is_read_back_as_the_same() {
     assert_eq!(again.config.sign_in.admins, loaded.config.sign_in.admins);
     assert!(printed.contains("# default") && printed.contains("# file"), "{printed}");
 }
+
+#[test]
+fn subjects_have_an_address_a_user_and_a_password_that_is_in_no_file() {
+    let text = "[subjects]\nurl = \"nats://127.0.0.1:4222\"\nuser = \"chamberlain\"\n";
+    let Loaded { config, settings } =
+        load_text(text, &[("CHAMBERLAIN_SUBJECTS__PASSWORD", "hush")]).expect("makes sense");
+    let subjects = config.subjects.expect("configured");
+    assert_eq!(subjects.servers, ["nats://127.0.0.1:4222"]);
+    assert_eq!(subjects.service.expect("a user").user, "chamberlain");
+    assert!(subjects.peers.is_none() && !print(&settings).contains("hush"));
+    assert!(bare(&Flags::default()).config.subjects.is_none());
+    for (text, variables, said) in [
+        ("[subjects]\nurl = \"http://x\"\n", &[][..], "subjects.url"),
+        ("[subjects]\nurl = \"nats://a:b@x\"\n", &[], "holds a user"),
+        ("[subjects]\nurl = \"nats://x\"\nuser = \"a\"\n", &[], "a password"),
+        ("[subjects]\nurl = \"nats://x\"\npassword_file = \"p\"\n", &[], "with its password"),
+        ("[subjects]\nurl = \"nats://x\"\npassword = \"p\"\n", &[], "CHAMBERLAIN_SUBJECTS__PASSWORD"),
+        ("[subjects]\nuser = \"a\"\n", &[], "subjects.url is not"),
+        (
+            "[subjects]\nurl = \"nats://x\"\npeer_user = \"a\"\npeer_password_file = \"p\"\n",
+            &[("CHAMBERLAIN_SUBJECTS__PEER_PASSWORD", "hush")],
+            "one of them is enough",
+        ),
+    ] {
+        let problems = refused(text, variables);
+        assert!(problems.contains(said) && !problems.contains("hush"), "{text}: {problems}");
+    }
+}
