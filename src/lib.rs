@@ -15,6 +15,8 @@ mod keep;
 mod logging;
 mod page;
 pub mod serve;
+mod subjects;
 mod tls;
 
+pub use subjects::SubjectsError;
 pub use tls::TlsError;

@@ -15,6 +15,7 @@ use chamberlain_net::auth::Authenticate;
 use chamberlain_net::bus::Connected;
 use chamberlain_net::node::{Node, Retain, Settings};
 use chamberlain_net::server::{Bound, HostPolicy, InvalidHost, ServerConfig, bind};
+use chamberlain_net::subjects::Subjects;
 use chamberlain_stores::embedded::OpenError;
 use chamberlain_stores::master_key::MasterKeyError;
 use chamberlain_stores::{Account, StoreError, jetstream, valkey};
@@ -25,6 +26,7 @@ use crate::beacon::{Beacon, Lit};
 use crate::config::Config;
 use crate::keep::Keep;
 use crate::page;
+use crate::subjects::{self, SubjectsError};
 use crate::tls::{Certificate, TlsError};
 
 /// Connections that are no sockets: pages, commands, probes.
@@ -74,6 +76,9 @@ pub enum ServeError {
     /// The store, after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The surface on NATS subjects.
+    #[error(transparent)]
+    Subjects(#[from] SubjectsError),
     /// A file in the data folder.
     #[error("{}: {why}", .folder.display())]
     Data {
@@ -90,6 +95,7 @@ impl ServeError {
         match self {
             Self::Key(_) | Self::Tls(_) | Self::Host(_) | Self::MasterKey(_) | Self::Password { .. } => true,
             Self::Open(why) => matches!(why, OpenError::WrongMasterKey(_) | OpenError::OtherSite { .. }),
+            Self::Subjects(why) => why.is_configuration(),
             Self::Nats(why) => !matches!(why, jetstream::OpenError::Unreachable(_)),
             Self::Valkey(why) => !matches!(why, valkey::OpenError::Unreachable { .. }),
             Self::Listen(..) | Self::Store(_) | Self::Bus(_) | Self::Data { .. } => false,
@@ -109,6 +115,7 @@ pub struct Server {
     site: String,
     made_key: Option<PathBuf>,
     beacon: Option<Lit>,
+    subjects: Option<Subjects>,
 }
 
 impl Server {
@@ -132,6 +139,13 @@ impl Server {
             true,
         )
         .await?;
+        match subjects::open(&server.node, config.subjects.as_ref()).await {
+            Ok(subjects) => server.subjects = subjects,
+            Err(why) => {
+                server.store.close().await;
+                return Err(why.into());
+            }
+        }
         server.tell()?;
         Ok(server)
     }
@@ -193,6 +207,7 @@ impl Server {
             site: config.site.to_string(),
             made_key: loaded.made,
             beacon: None,
+            subjects: None,
         })
     }
 
@@ -237,8 +252,15 @@ impl Server {
 
     /// Serves until `shutdown`, drains, and lets go of the store.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { bound, node, auth, store, local, beacon, .. } = self;
-        bound.serve(node, auth, shutdown).await;
+        let Self { bound, node, auth, store, local, beacon, subjects, .. } = self;
+        let leaving = async {
+            shutdown.await;
+            subjects.iter().for_each(Subjects::leave);
+        };
+        bound.serve(node, auth, leaving).await;
+        if let Some(subjects) = subjects {
+            subjects.close().await;
+        }
         drop((beacon, local));
         store.close().await;
     }
