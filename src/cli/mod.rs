@@ -8,6 +8,7 @@ mod chat;
 mod configuration;
 mod door;
 mod import;
+mod nats;
 pub(crate) mod output;
 mod room;
 mod serve;
@@ -57,6 +58,9 @@ enum Command {
     /// What is configured, and whether it makes sense
     #[command(subcommand)]
     Config(configuration::Configuration),
+    /// What a NATS server must know to let clients talk to rooms over subjects
+    #[command(subcommand)]
+    Nats(nats::Nats),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
 }
@@ -156,6 +160,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Backup(backup) => backup.run().await,
         Command::Restore(restore) => restore.run().await,
         Command::Config(configuration) => configuration.run().await,
+        Command::Nats(nats) => nats.run(),
         Command::Openapi => {
             let document = chamberlain_net::server::openapi(VERSION);
             let text = serde_json::to_string_pretty(&document).map_err(|why| Failure::failed(why.to_string()))?;
@@ -204,6 +209,7 @@ mod tests {
             "restore copy.redb",
             "config check --config c",
             "config print",
+            "nats permissions users.txt",
             "openapi",
         ] {
             let words = std::iter::once("chamberlain").chain(good.split(' '));
