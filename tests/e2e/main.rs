@@ -9,5 +9,9 @@ mod crash;
 mod drain;
 mod errors;
 mod harness;
+#[path = "../../stores/tests/support/nats.rs"]
+#[allow(dead_code, reason = "shared with the tests of stores, which do more with a server")]
+mod nats;
 mod rooms;
 mod several;
+mod subjects;

@@ -8,8 +8,9 @@ use chamberlain_core::room::{Command, Reason};
 use chamberlain_core::wire::{Answer, Codec, HistoryRange, Query, ResetWhy};
 
 use super::site::{ACCOUNTS, Site, node};
-use super::{nats, valkey};
+use super::valkey;
 use crate::harness::{Client, account};
+use crate::nats;
 
 /// How long it may take until what was lost is noticed.
 const NOTICED: Duration = Duration::from_secs(15);

@@ -3,9 +3,6 @@
 
 mod crowd;
 mod forgetting;
-#[path = "../../../stores/tests/support/nats.rs"]
-#[allow(dead_code, reason = "shared with the tests of the stores")]
-mod nats;
 mod site;
 #[path = "../../../stores/tests/valkey/server.rs"]
 #[allow(dead_code, reason = "shared with the tests of the stores")]

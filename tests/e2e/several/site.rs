@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{nats, valkey};
+use super::valkey;
 use crate::harness::Server;
+use crate::nats;
 
 /// Who may do what at the nats-server.
 pub(super) const ACCOUNTS: &str = "accounts {\n SYS { users: [{ user: sys, password: sys }] }\n \
