@@ -11,14 +11,10 @@ use chamberlain_stores::embedded::{Embedded, Options};
 use chamberlain_stores::jetstream::{self, Credentials, JetStream, Syncing};
 use chamberlain_stores::valkey::{self, Valkey};
 use chamberlain_stores::{LogStore, Stores};
-use zeroize::Zeroizing;
 
 use crate::backup::backups;
 use crate::config::{self, Config, Password, Servers};
 use crate::serve::ServeError;
-
-/// The longest file that is read as a password, bytes.
-const PASSWORD_FILE_MAX: u64 = 4_096;
 
 /// An open store.
 pub(crate) enum Keep {
@@ -84,13 +80,13 @@ fn jetstream_options(
     record_bytes: usize,
 ) -> Result<jetstream::Options, ServeError> {
     let syncing = match &nats.syncing {
-        config::Syncing::Asked { user, password } => Syncing::Asked(credentials(Some(user), password)?),
+        config::Syncing::Asked { user, password } => Syncing::Asked(credentials(Some(user), password.as_ref())?),
         config::Syncing::Promised => Syncing::Promised,
         config::Syncing::Lax => Syncing::Lax,
     };
     let mut options = jetstream::Options::new(site.clone(), String::new(), syncing);
     options.servers.clone_from(&nats.addresses);
-    options.credentials = credentials(nats.user.as_ref(), &nats.password)?;
+    options.credentials = credentials(nats.user.as_ref(), nats.password.as_ref())?;
     options.trust.extend(nats.ca_file.clone());
     options.certificate.clone_from(&nats.certificate);
     options.domain.clone_from(&nats.domain);
@@ -99,30 +95,12 @@ fn jetstream_options(
     Ok(options)
 }
 
-fn credentials(user: Option<&String>, password: &Password) -> Result<Credentials, ServeError> {
-    let password = read(password)?;
+fn credentials(user: Option<&String>, password: Option<&Password>) -> Result<Credentials, ServeError> {
+    let password = password.map(Password::read).transpose()?.map(|password| password.as_str().to_owned());
     Ok(match user {
-        Some(user) => {
-            let password = password.map(|password| password.as_str().to_owned()).unwrap_or_default();
-            Credentials::Password { user: user.clone(), password }
-        }
-        None => password.map_or(Credentials::None, |token| Credentials::Token(token.as_str().to_owned())),
+        Some(user) => Credentials::Password { user: user.clone(), password: password.unwrap_or_default() },
+        None => password.map_or(Credentials::None, Credentials::Token),
     })
-}
-
-/// A password as text, without the end of its line.
-fn read(password: &Password) -> Result<Option<Zeroizing<String>>, ServeError> {
-    use std::io::Read;
-    let path = match password {
-        Password::None => return Ok(None),
-        Password::Given(text) => return Ok(Some(text.clone())),
-        Password::File(path) => path,
-    };
-    let mut text = Zeroizing::new(String::new());
-    let opened = std::fs::File::open(path);
-    let read = opened.and_then(|file| file.take(PASSWORD_FILE_MAX).read_to_string(&mut text));
-    read.map_err(|why| ServeError::Password { file: path.clone(), why })?;
-    Ok(Some(Zeroizing::new(text.trim().to_owned())))
 }
 
 async fn open_valkey(
@@ -135,8 +113,8 @@ async fn open_valkey(
     if let Some(user) = &server.user {
         address = address.with_user(user);
     }
-    if let Some(password) = read(&server.password)? {
-        address = address.with_password(&password);
+    if let Some(password) = &server.password {
+        address = address.with_password(&password.read()?);
     }
     if let Some(file) = &server.ca_file {
         address = address.with_authorities_file(file)?;

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{KeyError, LocalAdmin, Verifier};
 use crate::beacon::{Beacon, Lit};
-use crate::config::Config;
+use crate::config::{Config, PasswordError};
 use crate::keep::Keep;
 use crate::page;
 use crate::subjects::{self, SubjectsError};
@@ -66,13 +66,8 @@ pub enum ServeError {
     #[error(transparent)]
     Bus(#[from] chamberlain_net::bus::nats::NatsBusError),
     /// A password.
-    #[error("the password in {}: {why}", .file.display())]
-    Password {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        why: io::Error,
-    },
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The store, after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -93,7 +88,7 @@ impl ServeError {
     /// Whether another configuration helps, rather than another time.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Key(_) | Self::Tls(_) | Self::Host(_) | Self::MasterKey(_) | Self::Password { .. } => true,
+            Self::Key(_) | Self::Tls(_) | Self::Host(_) | Self::MasterKey(_) | Self::Password(_) => true,
             Self::Open(why) => matches!(why, OpenError::WrongMasterKey(_) | OpenError::OtherSite { .. }),
             Self::Subjects(why) => why.is_configuration(),
             Self::Nats(why) => !matches!(why, jetstream::OpenError::Unreachable(_)),

@@ -6,6 +6,7 @@
 
 mod check;
 mod keys;
+mod password;
 mod print;
 mod servers;
 mod sources;
@@ -24,10 +25,11 @@ use tracing_subscriber::filter::Targets;
 use zeroize::Zeroizing;
 
 pub(crate) use check::SECRET_MIN;
+pub use password::{Password, PasswordError};
 pub use print::print;
-pub use servers::{Nats, Password, Servers, Syncing, Valkey};
+pub use servers::{Nats, Servers, Syncing, Valkey};
 pub use sources::{Flags, Problem, Settings, environment};
-pub use subjects::{NatsUser, PasswordSource, SubjectsConfig};
+pub use subjects::{NatsUser, SubjectsConfig};
 pub use value::{Origin, Value};
 
 /// The configuration's file in the data folder.

@@ -5,10 +5,9 @@
 
 use std::path::PathBuf;
 
-use chamberlain_stores::master_key::MasterKeySource;
-use zeroize::Zeroizing;
-
 use super::check::Check;
+use super::password::Password;
+use chamberlain_stores::master_key::MasterKeySource;
 
 /// The word for data in the data folder.
 pub(super) const EMBEDDED: &str = "embedded";
@@ -22,27 +21,6 @@ pub struct Servers {
     pub valkey: Valkey,
 }
 
-/// A password, or where it is.
-#[derive(Clone)]
-pub enum Password {
-    /// None is needed.
-    None,
-    /// This one.
-    Given(Zeroizing<String>),
-    /// The one in this file.
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Given(_) => f.write_str("Given(..)"),
-            Self::File(path) => write!(f, "File({})", path.display()),
-        }
-    }
-}
-
 /// NATS servers.
 #[derive(Debug, Clone)]
 pub struct Nats {
@@ -51,7 +29,7 @@ pub struct Nats {
     /// As whom to speak to them.
     pub user: Option<String>,
     /// That user's password.
-    pub password: Password,
+    pub password: Option<Password>,
     /// Authorities to trust instead of those that the machine trusts.
     pub ca_file: Option<PathBuf>,
     /// Certificate and key to show.
@@ -72,7 +50,7 @@ pub enum Syncing {
         /// The user.
         user: String,
         /// Its password.
-        password: Password,
+        password: Option<Password>,
     },
     /// The operator says that they sync each write.
     Promised,
@@ -88,7 +66,7 @@ pub struct Valkey {
     /// As whom to speak to it.
     pub user: Option<String>,
     /// That user's password.
-    pub password: Password,
+    pub password: Option<Password>,
     /// Authorities to trust instead of those that the machine trusts.
     pub ca_file: Option<PathBuf>,
     /// What every key begins with.
@@ -225,17 +203,8 @@ impl Check<'_> {
         })
     }
 
-    /// The password under this key, or the file of it.
-    fn password(&mut self, key: &str) -> Password {
-        let file = format!("{key}_file");
-        match (self.settings.secret(key), self.settings.path(&file)) {
-            (Some(_), Some(_)) => {
-                self.problem(&file, "is set, and so is the password itself: one of them is enough");
-                Password::None
-            }
-            (Some(password), None) => Password::Given(password),
-            (None, Some(path)) => Password::File(path),
-            (None, None) => Password::None,
-        }
+    fn password(&mut self, key: &str) -> Option<Password> {
+        let settings = self.settings;
+        super::password::password(settings, key, &mut |key, said| self.problem(key, said))
     }
 }

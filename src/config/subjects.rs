@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
-
+use super::password::Password;
 use super::sources::{Problem, Settings};
 
 /// How rooms are reached over NATS subjects.
@@ -25,25 +24,7 @@ pub struct NatsUser {
     /// Its name.
     pub user: String,
     /// Where its password is.
-    pub password: PasswordSource,
-}
-
-/// Where a password is.
-#[derive(Clone)]
-pub enum PasswordSource {
-    /// Here.
-    Text(Zeroizing<String>),
-    /// In this file.
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for PasswordSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(_) => f.write_str("Text(..)"),
-            Self::File(path) => write!(f, "File({})", path.display()),
-        }
-    }
+    pub password: Password,
 }
 
 /// Reads the section; nothing where no address is set.
@@ -79,15 +60,7 @@ pub(super) fn read(settings: &Settings, problems: &mut Vec<Problem>) -> Option<S
 
 fn user(settings: &Settings, user: &str, password: &str, problem: &mut impl FnMut(&str, &str)) -> Option<NatsUser> {
     let (user, password) = (format!("subjects.{user}"), format!("subjects.{password}"));
-    let file = format!("{password}_file");
-    let source = match (settings.secret(&password), settings.path(&file)) {
-        (Some(_), Some(_)) => {
-            problem(&file, "is set, and so is the password itself: one of them is enough");
-            return None;
-        }
-        (Some(text), None) => Some(PasswordSource::Text(text)),
-        (None, path) => path.map(PasswordSource::File),
-    };
+    let source = super::password::password(settings, &password, problem);
     match (settings.text(&user), source) {
         (Some(name), Some(password)) if !name.trim().is_empty() => Some(NatsUser { user: name.to_owned(), password }),
         (Some(_), _) => {

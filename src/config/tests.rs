@@ -186,6 +186,16 @@ fn every_configuration_that_makes_no_sense_is_refused_with_what_to_do() {
             &[("CHAMBERLAIN_AUTH__HMAC_SECRET", &secret)],
             &["public_url", "https://chat.example.org"],
         ),
+        ("log = \"nats://a:1\"", &[], &["vault", "must be set with log"]),
+        ("vault = \"valkey://a:1\"", &[], &["log", "must be set with vault"]),
+        (SERVERS, &[], &["master_key.file", "one master key", "nats.system_user", "promised"]),
+        ("log = \"http://a\"\nvault = \"valkey://a\"", &[], &["log", "nats://HOST:PORT"]),
+        ("log = \"nats://me:horse@a\"\nvault = \"valkey://a\"", &[], &["log", "[nats]"]),
+        ("log = \"nats://a\"\nvault = \"valkey://me:horse@a\"", &[], &["vault", "[valkey]"]),
+        ("[nats]\nuser = \"me\"", &[], &["nats.user", "in the data folder"]),
+        ("[nats]\nreplicas = 0", &[], &["nats.replicas", "1 to 5"]),
+        ("[valkey]\npassword = \"horse\"", &[], &["set CHAMBERLAIN_VALKEY__PASSWORD"]),
+        ("[limits]\nsilent_ms = 500", &[], &["silent_ms", "3000"]),
         ("listen = ", &[], &["configuration", "line 1"]),
         ("site = \"a\"\nsite = \"b\"", &[], &["configuration", "line 2"]),
     ];
@@ -249,6 +259,22 @@ fn what_is_printed_is_read_back_as_the_same() {
     assert_eq!(again.config.allowed_hosts, loaded.config.allowed_hosts);
     assert_eq!(again.config.sign_in.admins, loaded.config.sign_in.admins);
     assert!(printed.contains("# default") && printed.contains("# file"), "{printed}");
+}
+
+const SERVERS: &str = "log = \"nats://a:1, tls://b:2\"\nvault = \"valkeys://c:3\"";
+
+#[test]
+fn servers_are_named_with_their_users_and_without_passwords() {
+    let text =
+        format!("{SERVERS}\n[nats]\nuser = \"me\"\nsystem_user = \"sys\"\n[valkey]\npassword_file = \"secret\"\n");
+    let variables = [("CHAMBERLAIN_MASTER_KEY", "x"), ("CHAMBERLAIN_NATS__PASSWORD", "horse")];
+    let loaded = load_text(&text, &variables).expect("makes sense");
+    let servers = loaded.config.servers.clone().expect("configured");
+    assert_eq!(servers.nats.addresses, ["nats://a:1", "tls://b:2"]);
+    assert_eq!((servers.nats.replicas, servers.valkey.lax), (3, false));
+    assert!(matches!(servers.valkey.password, Some(Password::File(_))));
+    assert!(matches!(&servers.nats.syncing, Syncing::Asked { user, password: None } if user == "sys"));
+    assert!(!format!("{:?} {}", loaded.config, print(&loaded.settings)).contains("horse"));
 }
 
 #[test]
