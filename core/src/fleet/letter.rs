@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Announcement, Life};
 use crate::codec;
-use crate::id::AccountId;
+use crate::id::{AccountId, Revision, RoomId};
 use crate::keys::{KeyBytes, MessageKey};
 use crate::room::{CurrentKey, Outcome, Reason, Refused};
 use crate::site::SiteKeys;
@@ -52,6 +52,13 @@ pub enum Letter {
     Accounts {
         /// Of these; of all, when none is named.
         accounts: Vec<AccountId>,
+    },
+    /// To all: the log of a room was seen up to here, and is not that one any more.
+    Lost {
+        /// The room.
+        room: RoomId,
+        /// The last revision that was seen.
+        revision: Revision,
     },
 }
 

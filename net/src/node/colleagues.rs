@@ -15,7 +15,7 @@ use chamberlain_core::codec;
 use chamberlain_core::fleet::{
     Announcement, Effect, Fleet, Input, Letter, LetterSealer, Life, MOST_ACCOUNTS, Verdict, open_letter,
 };
-use chamberlain_core::id::{AccountId, RoomId};
+use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
 use chamberlain_core::room::{Code, Outcome, Reason, Refused, Request};
 use chamberlain_core::time::Instant;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -137,6 +137,11 @@ impl Colleagues {
         // More than fit into a letter: whatever is in memory may be old.
         let accounts = if accounts.len() > MOST_ACCOUNTS { Vec::new() } else { accounts };
         self.write(None, &Letter::Accounts { accounts }, 0);
+    }
+
+    /// Tells all nodes that a log lost what was seen of it.
+    pub(super) fn tell_of_loss(&self, room: RoomId, revision: Revision) {
+        self.write(None, &Letter::Lost { room, revision }, 0);
     }
 
     /// Hands a command to the owner of its room, if that is another node and it can be asked; else gives it back.
@@ -367,6 +372,12 @@ impl Inner {
             Letter::Announce(said) => colleagues.step(self, Input::Heard(said)),
             Letter::Leave(life) => colleagues.step(self, Input::Gone(life)),
             Letter::Accounts { accounts } => self.accounts_changed(accounts),
+            Letter::Lost { room, revision } => {
+                // One that is not in memory is held against snapshots and marks when it is loaded.
+                if let Some(room) = self.rooms.lock().get(&room).and_then(|cell| cell.get().cloned()) {
+                    self.lost(&room, revision);
+                }
+            }
             Letter::Command { from, id, request } => {
                 let declined = || {
                     colleagues.write(Some(from), &declined(id), u64::MAX);
@@ -408,7 +419,7 @@ impl Inner {
                 tokio::spawn(async move {
                     // What cannot be read now is followed later; the answer is true all the same.
                     if room::catch_up(&self, &room).await.is_err() {
-                        self.following.push(chamberlain_core::id::LogId::Room(room.id));
+                        self.following.push(LogId::Room(room.id));
                     }
                     (away.reply)(result);
                 });

@@ -141,7 +141,7 @@ impl Inner {
     async fn compare(&self, room: &room::Room) -> Result<(), Failure> {
         let known = room.hub.lock().state().head();
         if load::stands(&self.stores, &LogId::Room(room.id), known).await? == Stands::Lost {
-            self.lost(room, known);
+            self.lost(room, known.revision);
         }
         Ok(())
     }

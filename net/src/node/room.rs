@@ -249,11 +249,19 @@ impl Driver {
                 let room = self.room.clone();
                 async move {
                     let remembered = inner.settings.limits.remembered_requests;
+                    let shown = room.upgrade().map(|room| room.hub.lock().state().head());
                     let fold = load::fold(&inner.stores, id, remembered).await;
-                    if let (Ok(_), Some(room)) = (&fold, room.upgrade())
-                        && catch_up(&inner, &room).await.is_err()
-                    {
-                        inner.following.push(log);
+                    let Some(room) = room.upgrade() else { return Input::Loaded(fold) };
+                    if let (Ok(fold), Some(shown)) = (&fold, shown) {
+                        let head = fold.state.head();
+                        let other = head.revision == shown.revision && head != shown;
+                        if head.revision < shown.revision || other {
+                            inner.lost(&room, shown.revision);
+                            return Input::Loaded(Err(Failure::Permanent));
+                        }
+                        if catch_up(&inner, &room).await.is_err() {
+                            inner.following.push(log);
+                        }
                     }
                     Input::Loaded(fold)
                 }
@@ -266,6 +274,14 @@ impl Driver {
                         room.appending.store(revision, Ordering::Release);
                     }
                 };
+                // What others appended, and is shown here, is in the log: it is not appended below that, not even where the log
+                // forgot it and would let it happen.
+                let overtaken =
+                    self.room.upgrade().is_some_and(|room| room.hub.lock().state().head().revision > expected.revision);
+                if overtaken {
+                    self.under_way.push(std::future::ready(Input::Appended(Ok(Append::Conflict))).boxed());
+                    return;
+                }
                 appending(after.revision.0);
                 async move {
                     let appended = inner.stores.logs.append(&log, expected, record, after).await;
@@ -351,11 +367,14 @@ impl Inner {
 
     /// The log ends before what it had acknowledged, or beside it: nothing more is appended here until an operator has seen to
     /// it, and who has the room open is told. What is in memory can be read on.
-    pub(super) fn lost(&self, room: &Room, known: Head) {
+    pub(super) fn lost(&self, room: &Room, known: Revision) {
         if room.quarantined.swap(true, Ordering::AcqRel) {
             return;
         }
-        tracing::error!(room = %room.id, revision = %known.revision, "the log lost what it had acknowledged: the room is quarantined");
+        if let Some(colleagues) = &self.colleagues {
+            colleagues.tell_of_loss(room.id, known);
+        }
+        tracing::error!(room = %room.id, revision = %known, "the log lost what it had acknowledged: the room is quarantined");
         self.metrics.quarantined();
         self.sockets.reset(room.id, ResetWhy::Quarantined);
     }

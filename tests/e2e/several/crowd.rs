@@ -26,6 +26,8 @@ const AGAIN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Rooms are being filled; who is there listens.
+    Gather,
     Talk,
     Finish,
 }
@@ -71,15 +73,13 @@ pub(super) struct Person {
 pub(super) async fn gather(common: &Common, rooms: usize) -> (Vec<RoomId>, Vec<JoinHandle<Person>>) {
     let name = |number: usize| format!("person{number}");
     drop(Client::connect(common.nodes[0], "auditor", Codec::Json).await);
-    let mut clients = Vec::new();
-    for number in 0..rooms * A_ROOM {
-        let at = common.nodes[number % common.nodes.len()];
-        clients.push(Client::connect(at, &name(number), Codec::ALL[number % 2]).await);
-    }
     let (mut ids, mut tasks) = (Vec::new(), Vec::new());
-    let mut clients = clients.into_iter().enumerate();
     for nth in 0..rooms {
-        let mut here: Vec<(usize, Client)> = clients.by_ref().take(A_ROOM).collect();
+        let mut here = Vec::new();
+        for number in nth * A_ROOM..(nth + 1) * A_ROOM {
+            let at = common.nodes[number % common.nodes.len()];
+            here.push((number, Client::connect(at, &name(number), Codec::ALL[number % 2]).await));
+        }
         let mut names: Vec<String> = here.iter().skip(1).map(|(number, _)| name(*number)).collect();
         names.push("auditor".into());
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -116,17 +116,21 @@ pub(super) async fn gather(common: &Common, rooms: usize) -> (Vec<RoomId>, Vec<J
 
 impl Person {
     async fn live(&mut self, common: &Common) {
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let mut phase = common.phase.clone();
         loop {
-            let finish = *phase.borrow_and_update() == Phase::Finish;
+            let now = *phase.borrow_and_update();
+            let finish = now == Phase::Finish;
+            if now == Phase::Gather {
+                begun = Instant::now();
+            }
             let waits = self.asked.values().any(|asked| asked.answer.is_none());
             let to_remove = self.removes.is_some() && self.removal.is_none();
             if self.removed || (finish && !waits && !to_remove) {
                 return;
             }
             let Some(mut client) = self.connected(common).await else { continue };
-            if !finish && !waits {
+            if now == Phase::Talk && !waits {
                 self.say(&mut client).await;
             }
             if to_remove && (finish || begun.elapsed() > Duration::from_secs(15 + self.number as u64 % 7)) {

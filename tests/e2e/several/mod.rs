@@ -28,12 +28,13 @@ const CALM: Duration = Duration::from_secs(3);
 async fn three_nodes_lose_nothing_whatever_is_killed_stopped_or_cut_off() {
     let mut site = Site::start().await;
     site.settled().await;
-    let (phase, looked) = watch::channel(Phase::Talk);
+    let (phase, looked) = watch::channel(Phase::Gather);
     let common =
         Common { nodes: site.addresses(), phase: looked, longest: Default::default(), answered: Default::default() };
     let begun = Instant::now();
     let (rooms, tasks) = crowd::gather(&common, ROOMS).await;
     report(&common, begun, "rooms are full");
+    phase.send_replace(Phase::Talk);
     sleep(CALM).await;
     report(&common, begun, "undisturbed");
 
