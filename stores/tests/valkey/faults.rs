@@ -8,8 +8,8 @@ use chamberlain_core::id::KeyVersion;
 use chamberlain_stores::valkey::{Options, Valkey};
 use chamberlain_stores::{KeyVault, Marks, PutSecret, StoreError};
 
+use super::opening::{impatient, open, room, secret};
 use super::server::{STRICT, Server};
-use super::{impatient, open, room, secret};
 
 /// How long a server that is well again may seem not to be.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -218,22 +218,22 @@ async fn a_write_is_acknowledged_once_replicas_have_it() {
     let options =
         Options { replicas: 1, connections: 1, deadline: patience, connect_deadline: patience, ..impatient() };
     if !server.can_wait() {
-        let why = super::open_as(&server.url(), 1, options).await.expect_err("refused");
+        let why = super::opening::open_as(&server.url(), 1, options).await.expect_err("refused");
         assert!(why.to_string().contains("WAITAOF"), "{why}");
         return;
     }
-    let why = super::open_as(&server.url(), 1, options.clone()).await.expect_err("refused");
+    let why = super::opening::open_as(&server.url(), 1, options.clone()).await.expect_err("refused");
     assert!(why.to_string().contains("0 replicas acknowledged"), "{why}");
     let copy = Server::with(&[STRICT, &[&format!("replicaof 127.0.0.1 {}", server.port)]].concat());
     let began = Instant::now();
     let valkey = loop {
-        match super::open_as(&server.url(), 1, options.clone()).await {
+        match super::opening::open_as(&server.url(), 1, options.clone()).await {
             Ok(valkey) => break valkey,
             Err(why) => assert!(began.elapsed() < PATIENCE, "{why}"),
         }
     };
     valkey.put_if_absent(room(1), KeyVersion(0), &secret(1)).await.expect("put");
-    let other = super::open_as(&server.url(), 1, options).await.expect("opened");
+    let other = super::opening::open_as(&server.url(), 1, options).await.expect("opened");
     copy.pause();
     let put = valkey.put_if_absent(room(1), KeyVersion(1), &secret(2)).await;
     assert!(matches!(&put, Err(StoreError::Unknown(why)) if why.contains("0 of 1 replicas")), "{put:?}");

@@ -4,8 +4,8 @@ use chamberlain_core::id::KeyVersion;
 use chamberlain_stores::valkey::{OpenError, Options};
 use chamberlain_stores::{KeyVault, Marks, PutSecret, StoreError};
 
+use super::opening::{impatient, open, open_as, room, secret};
 use super::server::{STRICT, Server};
-use super::{impatient, open, open_as, room, secret};
 
 fn lax() -> Options {
     Options { lax: true, ..Options::default() }
@@ -108,8 +108,9 @@ async fn a_copy_of_another_server_is_refused() {
 
 #[tokio::test]
 async fn nothing_behind_an_address_is_told_in_time() {
-    let why =
-        open_as(&format!("valkey://127.0.0.1:{}", super::free_port()), 1, impatient()).await.expect_err("refused");
+    let why = open_as(&format!("valkey://127.0.0.1:{}", super::server::free_port()), 1, impatient())
+        .await
+        .expect_err("refused");
     assert!(matches!(why, OpenError::Unreachable { .. }), "{why}");
 }
 

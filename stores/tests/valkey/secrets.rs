@@ -6,7 +6,7 @@ use chamberlain_core::site::MasterKey;
 use chamberlain_stores::KeyVault;
 use chamberlain_stores::valkey::{Address, Options, Valkey};
 
-use super::room;
+use super::opening::room;
 use super::server::Server;
 
 /// Begins everything that must not be seen, in letters: what shows commands would show it as it is.

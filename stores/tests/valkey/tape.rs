@@ -1,40 +1,43 @@
-//! A tape of random operations, played to the real server and to the stores in memory: each answer is the same.
+//! A tape of random operations, played to a server and to something that stands for what it should say: each answer is the
+//! same.
 
 use chamberlain_core::id::{AccountId, KeyVersion, LogId, Revision};
-use chamberlain_stores::memory::MemoryStores;
-use chamberlain_stores::valkey::Options;
 use chamberlain_stores::{Account, Group, Pending, Snapshot, StoreError, Stores};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::server::Server;
-use super::{open, room, secret, stores};
+use super::opening::{room, secret};
 
 const OPERATIONS: u64 = 4_000;
 const OPERATIONS_IN_SOAK: u64 = 100_000;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tape_of_operations_agrees_with_the_model() {
-    let server = Server::strict();
-    let soak = std::env::var_os("CHAMBERLAIN_SOAK").is_some();
-    let operations = if soak { OPERATIONS_IN_SOAK } else { OPERATIONS };
-    let seed = std::env::var("CHAMBERLAIN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    eprintln!("seed {seed}, {operations} operations");
-    let valkey = open(&server, Options::default()).await;
-    let mut tape =
-        Tape { draw: ChaCha8Rng::seed_from_u64(seed), real: stores(&valkey), model: MemoryStores::new().stores() };
-    for nth in 0..operations {
-        tape.step(nth).await;
-    }
+/// How many operations a tape has.
+pub(crate) fn operations() -> u64 {
+    if std::env::var_os("CHAMBERLAIN_SOAK").is_some() { OPERATIONS_IN_SOAK } else { OPERATIONS }
 }
 
-struct Tape {
+/// What is drawn, and the two to which it is played.
+pub(crate) struct Tape {
     draw: ChaCha8Rng,
     real: Stores,
     model: Stores,
 }
 
 impl Tape {
+    /// A tape of the seed that `CHAMBERLAIN_SEED` says.
+    pub(crate) fn new(real: Stores, model: Stores) -> Self {
+        let seed = std::env::var("CHAMBERLAIN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        eprintln!("seed {seed}");
+        Self { draw: ChaCha8Rng::seed_from_u64(seed), real, model }
+    }
+
+    /// Plays so many operations; each is answered alike by both.
+    pub(crate) async fn play(mut self, operations: u64) {
+        for nth in 0..operations {
+            self.step(nth).await;
+        }
+    }
+
     fn below(&mut self, end: u64) -> u64 {
         self.draw.next_u64() % end
     }
