@@ -29,16 +29,37 @@ impl ToSocketAddrs for (IpAddr, u16) {
     }
 }
 
-impl ToSocketAddrs for &[SocketAddr] {
+impl ToSocketAddrs for (&str, u16) {
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let ip: IpAddr = self.0.parse().map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+        Ok(vec![SocketAddr::new(ip, self.1)])
+    }
+}
+
+impl ToSocketAddrs for [SocketAddr] {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         Ok(self.to_vec())
     }
 }
 
-impl ToSocketAddrs for &str {
+impl ToSocketAddrs for str {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.parse().map(|address| vec![address]).map_err(|_| ErrorKind::InvalidInput.into())
     }
+}
+
+impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        (**self).addresses()
+    }
+}
+
+/// The addresses of a host, given by numbers.
+///
+/// # Errors
+/// It is given by a name.
+pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    Ok(host.addresses()?.into_iter())
 }
 
 /// A listening socket.

@@ -99,6 +99,16 @@ impl TcpStream {
         Ok(())
     }
 
+    /// A socket of the standard library that stands for this stream: options set on it have no effect.
+    pub fn into_std(self) -> io::Result<std::net::TcpStream> {
+        super::standard::park(self)
+    }
+
+    /// The stream that such a socket stands for.
+    pub fn from_std(socket: std::net::TcpStream) -> io::Result<Self> {
+        super::standard::fetch(&socket)
+    }
+
     /// The two halves.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let stream = Arc::new(self);
