@@ -31,6 +31,9 @@ end
 return {}
 ";
 
+/// What is sent.
+pub(super) const SCRIPT: &[&str] = &[PUT];
+
 impl Directory for Valkey {
     fn get<'a>(&'a self, accounts: &'a [AccountId]) -> Pending<'a, BTreeMap<AccountId, Account>> {
         Box::pin(async move {
@@ -58,7 +61,7 @@ impl Directory for Valkey {
                 return Ok(());
             }
             let (key, ids) = (self.keys().accounts(), self.keys().account_ids());
-            let mut put = script(&[PUT], &[&key, &ids]);
+            let mut put = script(SCRIPT, &[&key, &ids]);
             for (id, account) in &given {
                 let json = serde_json::to_vec(account)
                     .map_err(|why| StoreError::Invalid(format!("{id} cannot be stored: {why}")))?;

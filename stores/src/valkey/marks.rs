@@ -21,6 +21,9 @@ end
 return 1
 ";
 
+/// What is sent.
+pub(super) const SCRIPT: &[&str] = &[LATER, RAISE];
+
 impl Marks for Valkey {
     fn raise<'a>(&'a self, marks: &'a [(String, u64)]) -> Pending<'a, ()> {
         Box::pin(async move {
@@ -30,7 +33,7 @@ impl Marks for Valkey {
                 return Ok(());
             }
             let key = self.keys().marks();
-            let mut raise = script(&[LATER, RAISE], &[&key]);
+            let mut raise = script(SCRIPT, &[&key]);
             for (name, value) in marks {
                 raise.arg(name).arg(*value);
             }

@@ -169,6 +169,15 @@ pub enum OpenError {
     },
 }
 
+/// The scripts that a server is sent, each with what it is for: for whoever stands in for one.
+pub fn scripts() -> Vec<(&'static str, String)> {
+    vec![
+        ("snapshots", snapshots::SCRIPT.concat()),
+        ("marks", marks::SCRIPT.concat()),
+        ("accounts", directory::SCRIPT.concat()),
+    ]
+}
+
 /// Four of the stores of one site in one server. Clones share the connections. Must be used within a tokio runtime.
 #[derive(Clone)]
 pub struct Valkey {

@@ -16,6 +16,9 @@ redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'fold', ARGV[2])
 return 1
 ";
 
+/// What is sent.
+pub(super) const SCRIPT: &[&str] = &[LATER, PUT];
+
 impl SnapshotStore for Valkey {
     fn put<'a>(&'a self, log: &'a LogId, snapshot: Snapshot) -> Pending<'a, ()> {
         Box::pin(async move {
@@ -25,7 +28,7 @@ impl SnapshotStore for Valkey {
                 return Err(StoreError::Invalid(format!("a snapshot of {log} of {bytes} bytes; {most} go")));
             }
             let key = self.keys().snapshot(log);
-            let mut put = script(&[LATER, PUT], &[&key]);
+            let mut put = script(SCRIPT, &[&key]);
             put.arg(snapshot.revision.0).arg(&snapshot.bytes[..]);
             let _kept: u64 = self.link().write(&key, put).await?;
             Ok(())
