@@ -22,11 +22,19 @@ pub(crate) const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("chamberlain-bench", EVERYTHING),
     ("chamberlain-tests", EVERYTHING),
     ("chamberlain-sim-system", EVERYTHING),
+    ("chamberlain-sim-valkey", &[]),
     ("xtask", &[]),
 ];
 
-const EVERYTHING: &[&str] =
-    &["chamberlain", "chamberlain-core", "chamberlain-net", "chamberlain-sim", "chamberlain-stores", "chamberlain-web"];
+const EVERYTHING: &[&str] = &[
+    "chamberlain",
+    "chamberlain-core",
+    "chamberlain-net",
+    "chamberlain-sim",
+    "chamberlain-sim-valkey",
+    "chamberlain-stores",
+    "chamberlain-web",
+];
 
 /// Something that must not be written in certain folders, outside tests.
 pub(crate) struct Ban {
