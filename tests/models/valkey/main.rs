@@ -14,6 +14,7 @@ mod rights;
 #[path = "../../../stores/tests/valkey/tape.rs"]
 mod tape;
 
+mod disk;
 #[expect(dead_code, reason = "only some of what other tests want of it")]
 #[path = "../../../stores/tests/valkey/server.rs"]
 mod real;
