@@ -387,7 +387,7 @@ impl Inner {
 }
 
 /// Shows the hub what was appended by others.
-pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Failure> {
+pub(crate) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Failure> {
     let log = LogId::Room(room.id);
     loop {
         let head = room.hub.lock().state().head();
