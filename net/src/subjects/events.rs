@@ -6,7 +6,9 @@
 //! many get it. Keys go to accounts that the fold of this very moment has among the members and lets hold them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
@@ -17,13 +19,13 @@ use chamberlain_core::log::{Body, Record};
 use chamberlain_core::room::{Event, RoomKind, RoomName};
 use chamberlain_core::time::Timestamp;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::answer::{KeyView, kind_of, written};
 use super::figures::Kind;
 use super::{Figures, names, publish};
 use crate::metrics::Metrics;
-use crate::node::{Inner, Node, Observer, Room};
+use crate::node::{Inner, Node, Observer, Room, catch_up};
 
 /// Tasks that publish.
 const SHARES: usize = 8;
@@ -33,6 +35,12 @@ const BACKLOG: usize = 2_048;
 const HEARD: usize = 16_384;
 /// Events that wait until their account heard of the room, per task.
 const HELD: usize = 1_024;
+/// How long it is waited until the effects of a room have told its members of it.
+const SETTLING: Duration = Duration::from_secs(10);
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(50);
+/// Rooms of which that is waited for, per task.
+const SETTLING_AT_ONCE: usize = 64;
 /// Encapsulations kept, per task.
 const SEALERS: usize = 256;
 /// As whom the sender's part of an event is sealed. No account has a message of this name.
@@ -43,6 +51,9 @@ const HEADER_MESSAGE: &str = "00000000000000000000";
 enum Told {
     Room(Box<Shown>),
     Account(Box<Changed>),
+    /// The effects of a room are done up to where this was asked for: who has not heard of the room here heard of it elsewhere,
+    /// from another node or an earlier run.
+    Settled(Box<Settled>),
     /// Nothing follows; answered when everything before it was published.
     Close(oneshot::Sender<()>),
 }
@@ -55,6 +66,15 @@ struct Shown {
     /// Up to where members had been told of the room when this was shown, where this node knows.
     told_until: Option<Revision>,
     moments: Vec<Moment>,
+}
+
+struct Settled {
+    room: Arc<Room>,
+    /// A version's key that these members, who came at these revisions, were not sent.
+    owed: Option<(KeyVersion, Vec<(AccountId, Revision)>)>,
+    /// Whether it is so; otherwise it took too long, and what waited is dropped.
+    sure: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 struct Changed {
@@ -150,7 +170,6 @@ impl Publisher {
         let mut shares = Vec::new();
         for _ in 0..SHARES {
             let (share, told) = mpsc::channel(BACKLOG);
-            shares.push(share);
             let writer = Writer {
                 inner: node.inner().clone(),
                 client: client.clone(),
@@ -159,8 +178,11 @@ impl Publisher {
                 held_count: 0,
                 sealers: BTreeMap::new(),
                 key: None,
+                settling: Arc::new(Semaphore::new(SETTLING_AT_ONCE)),
+                own: share.downgrade(),
             };
             tokio::spawn(writer.run(told));
+            shares.push(share);
         }
         Arc::new(Self { shares, metrics: node.metrics().clone(), inner: Arc::downgrade(node.inner()) })
     }
@@ -181,7 +203,7 @@ impl Publisher {
             let kinds = match full.into_inner() {
                 Told::Room(shown) => shown.moments.iter().map(|moment| moment.kind_in(shown.kind)).collect(),
                 Told::Account(_) => vec![Kind::Subscription],
-                Told::Close(_) => Vec::new(),
+                Told::Settled(_) | Told::Close(_) => Vec::new(),
             };
             kinds.into_iter().for_each(|kind| self.metrics.subjects().dropped(kind, 1));
         }
@@ -270,11 +292,16 @@ struct Writer {
     inner: Arc<Inner>,
     client: Client,
     heard: Heard,
-    held: BTreeMap<(RoomId, AccountId), Vec<Bytes>>,
+    /// By room, and by account; there is always one.
+    held: BTreeMap<(RoomId, Option<AccountId>), Vec<Bytes>>,
     held_count: usize,
     sealers: BTreeMap<(RoomId, KeyVersion), Sealer>,
     /// The key event written last.
     key: Option<(RoomId, KeyVersion, Bytes)>,
+    /// Places for rooms whose effects are waited for.
+    settling: Arc<Semaphore>,
+    /// This task's own queue.
+    own: mpsc::WeakSender<Told>,
 }
 
 impl Writer {
@@ -283,6 +310,7 @@ impl Writer {
             match told {
                 Told::Room(shown) => self.shown(*shown).await,
                 Told::Account(changed) => self.changed(*changed).await,
+                Told::Settled(settled) => self.settled(*settled).await,
                 Told::Close(done) => {
                     let _gone = done.send(());
                     return;
@@ -337,18 +365,33 @@ impl Writer {
         before || self.heard.contains(shown.room.id, account, since)
     }
 
-    /// A version's key, to every member who has heard of the room. The others get it when they hear of it.
+    /// A version's key, to every member who has heard of the room. The others get it when they hear of it, or when it is sure
+    /// that they heard of it elsewhere.
     async fn fan_out(&mut self, shown: &Shown, version: KeyVersion) {
         let room = &shown.room;
         let Some(payload) = self.key_event(room, version).await else { return self.figures().dropped(Kind::Key, 1) };
-        let members: Vec<AccountId> = {
+        let (mut members, mut owed) = (Vec::new(), Vec::new());
+        {
             let hub = room.hub.lock();
             let state = hub.state();
-            let entitled = state.members_after(None).filter(|(account, member)| {
-                state.may_hold(account, version) && self.has_heard(shown, account, member.since)
-            });
-            entitled.map(|(account, _)| account.clone()).collect()
-        };
+            for (account, member) in state.members_after(None).filter(|(account, _)| state.may_hold(account, version)) {
+                if self.has_heard(shown, account, member.since) {
+                    members.push(account.clone());
+                } else {
+                    owed.push((account.clone(), member.since));
+                }
+            }
+        }
+        self.send_key(&members, &payload).await;
+        let count = owed.len() as u64;
+        if let Some(last) = owed.iter().map(|(_, since)| *since).max()
+            && !self.settle(room, last, Some((version, owed)))
+        {
+            self.figures().dropped(Kind::Key, count);
+        }
+    }
+
+    async fn send_key(&self, members: &[AccountId], payload: &Bytes) {
         for (nth, account) in members.iter().enumerate() {
             if !publish(&self.client, names::event(account, "room.key"), payload.clone()).await {
                 self.figures().published(Kind::Key, nth as u64);
@@ -356,6 +399,68 @@ impl Writer {
             }
         }
         self.figures().published(Kind::Key, members.len() as u64);
+    }
+
+    /// Comes back to a room when its effects are done up to `until`: whoever heard of it by them is in the queue before that.
+    /// `false` when too many rooms are waited for.
+    fn settle(
+        &self,
+        room: &Arc<Room>,
+        until: Revision,
+        owed: Option<(KeyVersion, Vec<(AccountId, Revision)>)>,
+    ) -> bool {
+        let Ok(place) = self.settling.clone().try_acquire_owned() else { return false };
+        let (inner, own) = (self.inner.clone(), self.own.clone());
+        let mut settled = Settled { room: room.clone(), owed, sure: false, _place: place };
+        tokio::spawn(async move {
+            let mut looks = SETTLING.as_millis() / LOOK.as_millis();
+            while !settled.sure && looks > 0 {
+                tokio::time::sleep(LOOK).await;
+                settled.sure = inner.effects_done(settled.room.id).is_some_and(|done| done >= until);
+                looks -= 1;
+            }
+            if let Some(own) = own.upgrade() {
+                let _closed = own.send(Told::Settled(Box::new(settled))).await;
+            }
+        });
+        true
+    }
+
+    async fn settled(&mut self, settled: Settled) {
+        let Settled { room, owed, sure, .. } = settled;
+        if let Some((version, mut members)) = owed {
+            // Who heard of it here got the current version with that, which is this one or a later one.
+            members.retain(|(account, since)| !self.heard.contains(room.id, account, *since));
+            {
+                let hub = room.hub.lock();
+                let state = hub.state();
+                members.retain(|(account, since)| {
+                    state.may_hold(account, version)
+                        && state.member(account).is_some_and(|member| member.since == *since)
+                });
+            }
+            if !sure {
+                self.figures().dropped(Kind::Key, members.len() as u64);
+            } else if let Some(payload) = self.key_event(&room, version).await {
+                members.iter().for_each(|(account, since)| self.heard.insert(room.id, account, *since));
+                let members: Vec<AccountId> = members.into_iter().map(|(account, _)| account).collect();
+                self.send_key(&members, &payload).await;
+            }
+        }
+        let from = (room.id, None);
+        let waiting = self.held.range((Bound::Included(from), Bound::Unbounded));
+        let waiting: Vec<_> = waiting.map(|(key, _)| key.clone()).take_while(|(id, _)| *id == room.id).collect();
+        for (id, account) in waiting {
+            let Some(account) = account else { continue };
+            let member = room.hub.lock().state().member(&account);
+            let events = self.release(id, &account);
+            let Some(member) = member.filter(|_| sure) else {
+                self.figures().dropped(Kind::Room, events.len() as u64);
+                continue;
+            };
+            self.heard.insert(id, &account, member.since);
+            self.send_held(&account, events).await;
+        }
     }
 
     /// The key event of a version, written when it is first asked for; none where nobody may have it any more.
@@ -438,12 +543,12 @@ impl Writer {
             entitled.map(|(account, member)| (account.clone(), member.since)).collect()
         };
         for (account, since) in members {
-            let waiting = self.held.contains_key(&(room, account.clone()));
+            let waiting = self.held.contains_key(&(room, Some(account.clone())));
             if !waiting && self.has_heard(shown, &account, since) {
                 self.send(Kind::Room, names::event(&account, "room"), event.clone()).await;
-            } else if self.held_count < HELD {
+            } else if self.held_count < HELD && (waiting || self.settle(&shown.room, since, None)) {
                 self.held_count += 1;
-                self.held.entry((room, account)).or_default().push(event.clone());
+                self.held.entry((room, Some(account))).or_default().push(event.clone());
             } else {
                 self.figures().dropped(Kind::Room, 1);
             }
@@ -473,20 +578,34 @@ impl Writer {
             site_id,
         });
         self.send(Kind::Subscription, names::event(&account, "subscription.update"), event).await;
-        let held = self.held.remove(&(room, account.clone())).unwrap_or_default();
-        self.held_count -= held.len();
+        let held = self.release(room, &account);
         if matches!(change, AccountChange::Left { .. }) {
             return;
         }
-        self.current_key(room, &account).await;
+        self.current_key(room, at, &account).await;
         self.heard.insert(room, &account, at);
+        self.send_held(&account, held).await;
+    }
+
+    fn release(&mut self, room: RoomId, account: &AccountId) -> Vec<Bytes> {
+        let held = self.held.remove(&(room, Some(account.clone()))).unwrap_or_default();
+        self.held_count -= held.len();
+        held
+    }
+
+    async fn send_held(&self, account: &AccountId, held: Vec<Bytes>) {
         for event in held {
-            self.send(Kind::Room, names::event(&account, "room"), event).await;
+            self.send(Kind::Room, names::event(account, "room"), event).await;
         }
     }
 
-    async fn current_key(&mut self, id: RoomId, account: &AccountId) {
+    /// The key of now, to an account that came at the room's revision `at`.
+    async fn current_key(&mut self, id: RoomId, at: Revision, account: &AccountId) {
         let Ok(room) = self.inner.room(id).await else { return self.figures().dropped(Kind::Key, 1) };
+        // The room's record may be another node's, and its effects ours.
+        if room.hub.lock().state().head().revision < at {
+            catch_up(&self.inner, &room).await;
+        }
         let version = {
             let hub = room.hub.lock();
             let state = hub.state();

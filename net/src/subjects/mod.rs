@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 use chamberlain_core::id::{AccountId, SiteId};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -136,14 +137,14 @@ impl Subjects {
         if let Some(peers) = &options.peers {
             let client = connect(node, options, Some(peers)).await?;
             let asked = subscribe(&client, names::of_servers(&site)).await?;
+            seen(&client).await?;
             listening.push(tokio::spawn(peers::serve(surface.clone(), client, asked, left.clone())));
         }
         let mut requests = Vec::new();
         for subject in names::listened(&site) {
             requests.push(subscribe(&client, subject).await?);
         }
-        // The server has seen the subscriptions when it answers: who is told that we are open can ask.
-        client.flush().await.map_err(|why| OpenError::Unreachable(why.to_string()))?;
+        seen(&client).await?;
         let events = events::Publisher::start(node, client);
         if !node.inner().observe(events.clone()) {
             return Err(OpenError::Twice);
@@ -193,6 +194,15 @@ async fn subscribe(client: &Client, subject: String) -> Result<Subscriber, OpenE
     listening.map_err(|why| OpenError::Unreachable(why.to_string()))
 }
 
+/// Returns when the server has seen what was sent: who is told that we are open can ask. A flush hands it to the network alone.
+async fn seen(client: &Client) -> Result<(), OpenError> {
+    match client.request(client.new_inbox(), bytes::Bytes::new()).await {
+        Err(why) if why.kind() == RequestErrorKind::NoResponders => Ok(()),
+        Err(why) => Err(OpenError::Unreachable(format!("the service user hears no answer at its own inbox: {why}"))),
+        Ok(_) => Err(OpenError::Unreachable("somebody else is at the service user's inbox".into())),
+    }
+}
+
 async fn connect(node: &Node, options: &Options, credentials: Option<&Credentials>) -> Result<Client, OpenError> {
     if options.servers.is_empty() {
         return Err(OpenError::Option("no address of a NATS server is given".into()));
@@ -236,7 +246,8 @@ async fn connect(node: &Node, options: &Options, credentials: Option<&Credential
             ready(())
         });
     if let Some(Credentials { user, password }) = credentials {
-        connecting = connecting.user_and_password(user.clone(), password.clone());
+        let inbox = format!("_INBOX.{}", names::encode(user));
+        connecting = connecting.user_and_password(user.clone(), password.clone()).custom_inbox_prefix(inbox);
     }
     for roots in &options.trust {
         connecting = connecting.add_root_certificates(roots.clone());

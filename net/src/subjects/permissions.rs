@@ -111,7 +111,8 @@ impl Users {
         let mut text = String::from("accounts {\n");
         let site = encode(self.site.as_str());
         push(&mut text, format_args!("  {CLIENTS} {{\n    users = [\n"));
-        let heard = ["chat.user.*.request.room.>".to_owned(), "chat.user.*.room.>".into()];
+        let inbox = |name: &str| format!("_INBOX.{name}.>");
+        let heard = ["chat.user.*.request.room.>".to_owned(), "chat.user.*.room.>".into(), inbox(&self.service.0)];
         let told = ["chat.user.>".to_owned(), "chat.room.>".into(), "_INBOX.>".into()];
         user(&mut text, &self.service.0, &self.service.1, &told, &heard);
         for (account, proof) in &self.clients {
@@ -124,9 +125,9 @@ impl Users {
         if let Some((name, proof)) = &self.peer_service {
             let asked = format!("chat.server.request.room.{site}.>");
             push(&mut text, format_args!("  {SERVERS} {{\n    users = [\n"));
-            user(&mut text, name, proof, &["_INBOX.>".into()], std::slice::from_ref(&asked));
+            user(&mut text, name, proof, &["_INBOX.>".into()], &[asked.clone(), inbox(name)]);
             for (name, proof) in &self.peers {
-                user(&mut text, name, proof, std::slice::from_ref(&asked), &[format!("_INBOX.{name}.>")]);
+                user(&mut text, name, proof, std::slice::from_ref(&asked), &[inbox(name)]);
             }
             text.push_str("    ]\n  }\n");
         }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use chamberlain_core::id::{RequestId, RoomId};
 use chamberlain_core::limits::Limits;
+use chamberlain_core::room::{Command, History};
+use chamberlain_net::auth::Identity;
 use serde_json::{Value, json};
 
 use crate::harness::{House, message, next, next_subject, nothing, open, order};
@@ -110,4 +113,31 @@ async fn a_lost_server_is_come_back_to() {
     let answer: serde_json::Value = serde_json::from_slice(&answer.expect("an answer").payload).unwrap();
     assert_eq!(answer["total"], 1, "{answer}");
     assert!(house.figure("chamberlain_subject_reconnections_total") > 0);
+}
+
+#[tokio::test]
+async fn who_heard_of_a_room_from_another_node_gets_its_next_key_from_this_one() {
+    let house = House::with(Version::Current, 2, Limits::default()).await;
+    let (ada, bob) = (house.person("ada").await, house.person("bob").await);
+    let who = Identity { account: "ada".parse().unwrap(), name: None, admin: false, expires: None };
+    let at = |node: usize, nth: u8, command: Command| {
+        let (node, who) = (house.nodes[node].clone(), who.clone());
+        async move { node.command(&who, RequestId::from_random([nth; 16]), command).await.unwrap() }
+    };
+    let room: RoomId = ada.channel(&[]).await.parse().unwrap();
+    let rename = |name: &str| Command::Rename { room, name: name.into() };
+    // Both have carried out effects of the room before: what either knows of them is not the newest.
+    at(0, 1, rename("one")).await;
+    at(1, 2, rename("two")).await;
+    let mut told = bob.hear("event.subscription.update").await;
+    let mut keys = bob.hear("event.room.key").await;
+    let accounts = vec!["bob".parse().unwrap()];
+    at(0, 3, Command::Add { room, accounts, channels: vec![], bots: false, history: History::All }).await;
+    assert_eq!((&next(&mut told).await["type"], &next(&mut keys).await["version"]), (&json!("joined"), &json!(0)));
+    at(1, 4, Command::Rotate { room }).await;
+    assert_eq!(next(&mut keys).await["version"], 1);
+    nothing(&mut keys).await;
+    at(0, 5, Command::Rotate { room }).await;
+    assert_eq!(next(&mut keys).await["version"], 2);
+    nothing(&mut told).await;
 }

@@ -190,8 +190,13 @@ impl Person {
     }
 
     pub(crate) async fn listen(&self, subject: String) -> Subscriber {
-        let listening = self.client.subscribe(subject).await.unwrap();
-        self.client.flush().await.unwrap();
+        let mut listening = self.client.subscribe(subject.clone()).await.unwrap();
+        // A flush says nothing of what the server has done; an answer to what was sent after does.
+        let ready = format!("chat.user.{}.request.room.{SITE}.ready", self.token);
+        self.ask_with(ready, HeaderMap::new(), String::new()).await;
+        if subject.ends_with(&format!("{}.>", self.token)) {
+            message(&mut listening).await;
+        }
         listening
     }
 }
