@@ -6,6 +6,7 @@ mod growth;
 mod machines;
 mod pair;
 mod servers;
+mod subjects;
 mod submits;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub(crate) const GROUPS: &[Group] = &[
     group("latency", "publish to deliver at half of the maximum rate, 1,000 sockets", deliveries::latency),
     group("idle", "memory of an idle socket", connections::idle),
     group("removal", "a removal in a room of 10,000 until all connected hold the next key", connections::removal),
+    group("subjects", "a rotation in a room of 10,000, heard on NATS subjects", subjects::subjects),
     group("growth", "cost against sockets, members, length of the log; memory against lag", growth::growth),
 ];
 

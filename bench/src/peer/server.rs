@@ -176,7 +176,7 @@ pub(crate) async fn create(node: &Node, nth: u64) -> Result<RoomId> {
 }
 
 /// A channel with so many members, all of whose accounts know of it.
-async fn grow(node: &Node, members: usize) -> Result<RoomId> {
+pub(crate) async fn grow(node: &Node, members: usize) -> Result<RoomId> {
     register(node, members).await?;
     let room = create(node, 0).await?;
     let everybody: Vec<AccountId> = (0..members).map(names::member).collect();
