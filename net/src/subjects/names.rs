@@ -3,7 +3,7 @@
 //! An account stands in a subject as one token, with what NATS reserves percent-encoded. There is one spelling of each account:
 //! a token that reads as an account but is spelled otherwise belongs to nobody, since the server's permissions compare text.
 
-use chamberlain_core::id::{AccountId, RequestId, RoomId, SiteId};
+use chamberlain_core::id::{AccountId, RoomId, SiteId};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// What a token of a subject cannot hold, and the sign of the encoding itself.
@@ -122,8 +122,8 @@ pub(super) fn read_server<'a>(subject: &'a str, site: &SiteId) -> Option<&'a str
     rest.strip_prefix(&encode(site.as_str()))?.strip_prefix('.')
 }
 
-/// Where the answer to `msg.send` goes.
-pub(super) fn response(account: &AccountId, request: RequestId) -> String {
+/// Where the answer to `msg.send` goes: `request` is a request id as the client spells it, hexadecimal digits and hyphens.
+pub(super) fn response(account: &AccountId, request: &str) -> String {
     format!("chat.user.{}.response.{request}", encode(account.as_str()))
 }
 

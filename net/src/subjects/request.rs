@@ -123,14 +123,19 @@ struct At {
 
 /// The request id of a request; refused where there is none, or several.
 pub(super) fn request_id(headers: Option<&HeaderMap>) -> Result<RequestId, Refusal> {
+    spelled_id(headers).map(|(id, _)| id)
+}
+
+/// The same, and as the client spells it.
+pub(super) fn spelled_id(headers: Option<&HeaderMap>) -> Result<(RequestId, &str), Refusal> {
     let named = headers.into_iter().flat_map(HeaderMap::iter);
     let mut ids = named.filter(|(name, _)| name.to_string().eq_ignore_ascii_case(REQUEST_ID)).flat_map(|(_, ids)| ids);
     let malformed = |why: &str| Refusal::from(Refused::new(Reason::Malformed, format!("{REQUEST_ID}: {why}")));
-    let id = ids.next().ok_or_else(|| malformed("the header is missing; a command has a request id"))?;
+    let id = ids.next().ok_or_else(|| malformed("the header is missing; a command has a request id"))?.as_str();
     if ids.next().is_some() {
         return Err(malformed("stands there twice"));
     }
-    id.as_str().parse().map_err(|error: chamberlain_core::id::InvalidId| malformed(&error.to_string()))
+    id.parse().map(|read| (read, id)).map_err(|error: chamberlain_core::id::InvalidId| malformed(&error.to_string()))
 }
 
 /// Reads a request of this account.

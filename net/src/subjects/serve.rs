@@ -18,13 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::answer::{self, Refusal, written};
 use super::names::{self, Verb};
 use super::request::{self, Task};
-use super::{PUBLISH_BACKLOG, Surface, publish};
+use super::{Surface, publish};
 use crate::auth::Identity;
 
 /// Lanes of a node.
 const LANES: usize = 64;
 /// Requests that wait in one lane.
-const LANE: usize = PUBLISH_BACKLOG / LANES * 4;
+const LANE: usize = 256;
 
 /// A request that is to be carried out.
 struct Letter {
@@ -123,8 +123,8 @@ fn take(surface: &Surface, lanes: &[mpsc::Sender<Letter>], message: Message) {
 
 /// A message is answered at a place of its own, which its request id names; everything else where the request says.
 fn answered_at(account: &AccountId, verb: Verb, headers: Option<&HeaderMap>, reply: Option<String>) -> Option<String> {
-    match (verb, request::request_id(headers)) {
-        (Verb::MsgSend, Ok(id)) => Some(names::response(account, id)),
+    match (verb, request::spelled_id(headers)) {
+        (Verb::MsgSend, Ok((_, id))) => Some(names::response(account, id)),
         _ => reply,
     }
 }

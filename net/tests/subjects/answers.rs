@@ -125,6 +125,15 @@ async fn a_message_is_answered_at_its_own_response_subject_and_nowhere_else() {
     // Without a request id there is no such place: the reply subject gets the refusal.
     ada.client.publish_with_reply(subject, reply, json!({ "text": "x" }).to_string().into()).await.unwrap();
     assert_eq!(refused(&next(&mut mine).await), ("bad_request", "malformed"));
+    // The client spells the place.
+    let id = fresh().to_uppercase();
+    let mut response = ada.hear(&format!("response.{id}")).await;
+    let body = json!({ "text": "HELLO" }).to_string();
+    ada.client
+        .publish_with_headers(format!("chat.user.ada.room.{room}.here.msg.send"), with_id(&id), body.into())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut response).await["status"], "accepted");
     let refusal = ada.send(&room, json!({ "text": "   " })).await;
     assert_eq!(refused(&refusal), ("bad_request", "empty"));
 }
