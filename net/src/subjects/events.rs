@@ -35,6 +35,8 @@ const BACKLOG: usize = 2_048;
 const HEARD: usize = 16_384;
 /// Events that wait until their account heard of the room, per task.
 const HELD: usize = 1_024;
+/// Accounts that the directory is asked for at once.
+const DIRECTORY: usize = 1_000;
 /// How long it is waited until the effects of a room have told its members of it.
 const SETTLING: Duration = Duration::from_secs(10);
 /// How often it is looked.
@@ -382,7 +384,7 @@ impl Writer {
                 }
             }
         }
-        self.send_key(&members, &payload).await;
+        self.send_key(members, &payload).await;
         let count = owed.len() as u64;
         if let Some(last) = owed.iter().map(|(_, since)| *since).max()
             && !self.settle(room, last, Some((version, owed)))
@@ -391,14 +393,28 @@ impl Writer {
         }
     }
 
-    async fn send_key(&self, members: &[AccountId], payload: &Bytes) {
-        for (nth, account) in members.iter().enumerate() {
-            if !publish(&self.client, names::event(account, "room.key"), payload.clone()).await {
-                self.figures().published(Kind::Key, nth as u64);
-                return self.figures().dropped(Kind::Key, (members.len() - nth) as u64);
+    async fn send_key(&self, members: Vec<AccountId>, payload: &Bytes) {
+        for some in members.chunks(DIRECTORY) {
+            let Some(accounts) = self.let_in(some).await else {
+                self.figures().dropped(Kind::Key, some.len() as u64);
+                continue;
+            };
+            for (nth, account) in accounts.iter().enumerate() {
+                if !publish(&self.client, names::event(account, "room.key"), payload.clone()).await {
+                    self.figures().published(Kind::Key, nth as u64);
+                    return self.figures().dropped(Kind::Key, (accounts.len() - nth) as u64);
+                }
             }
+            self.figures().published(Kind::Key, accounts.len() as u64);
         }
-        self.figures().published(Kind::Key, members.len() as u64);
+    }
+
+    /// Those of these accounts that are not shut out: such a one may still be in rooms for a moment. `None` where the directory
+    /// does not answer.
+    async fn let_in(&self, accounts: &[AccountId]) -> Option<Vec<AccountId>> {
+        let entries = Node::of(&self.inner).account_entries(accounts).await.ok()?;
+        let disabled = |account: &&AccountId| entries.get(*account).is_some_and(|entry| entry.disabled);
+        Some(accounts.iter().filter(|account| !disabled(account)).cloned().collect())
     }
 
     /// Comes back to a room when its effects are done up to `until`: whoever heard of it by them is in the queue before that.
@@ -444,7 +460,7 @@ impl Writer {
             } else if let Some(payload) = self.key_event(&room, version).await {
                 members.iter().for_each(|(account, since)| self.heard.insert(room.id, account, *since));
                 let members: Vec<AccountId> = members.into_iter().map(|(account, _)| account).collect();
-                self.send_key(&members, &payload).await;
+                self.send_key(members, &payload).await;
             }
         }
         let from = (room.id, None);
@@ -543,6 +559,14 @@ impl Writer {
             entitled.map(|(account, member)| (account.clone(), member.since)).collect()
         };
         for (account, since) in members {
+            match self.let_in(std::slice::from_ref(&account)).await {
+                Some(let_in) if let_in.is_empty() => continue,
+                Some(_) => {}
+                None => {
+                    self.figures().dropped(Kind::Room, 1);
+                    continue;
+                }
+            }
             let waiting = self.held.contains_key(&(room, Some(account.clone())));
             if !waiting && self.has_heard(shown, &account, since) {
                 self.send(Kind::Room, names::event(&account, "room"), event.clone()).await;
@@ -615,7 +639,7 @@ impl Writer {
         };
         let Some(version) = version else { return };
         match self.key_event(&room, version).await {
-            Some(event) => drop(self.send(Kind::Key, names::event(account, "room.key"), event).await),
+            Some(event) => self.send_key(vec![account.clone()], &event).await,
             None => self.figures().dropped(Kind::Key, 1),
         }
     }

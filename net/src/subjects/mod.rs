@@ -36,7 +36,7 @@ const GROUP: &str = "chamberlain";
 /// Requests of one subscription that wait to be looked at; more make this node a slow consumer, and are lost.
 const SUBSCRIPTION_BACKLOG: usize = 8_192;
 /// Messages that wait for the connection.
-const PUBLISH_BACKLOG: usize = 4_096;
+const PUBLISH_BACKLOG: usize = 1_024;
 /// Requests under way at the same time.
 const REQUESTS_AT_ONCE: usize = 1_024;
 /// How long a message may wait for a place in that backlog: the connection is gone, or the server does not take anything.

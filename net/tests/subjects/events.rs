@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use chamberlain_core::id::{RequestId, RoomId};
+use chamberlain_core::id::{MessageId, RequestId, RoomId};
 use chamberlain_core::limits::Limits;
-use chamberlain_core::room::{Command, History};
+use chamberlain_core::room::{Command, Content, History, Submit};
 use chamberlain_net::auth::Identity;
 use serde_json::{Value, json};
 
-use crate::harness::{House, message, next, next_subject, nothing, open, order};
+use crate::harness::{House, PATIENCE, SILENCE, message, next, next_subject, nothing, open, order};
 use crate::nats::Version;
 
 #[tokio::test]
@@ -140,4 +140,58 @@ async fn who_heard_of_a_room_from_another_node_gets_its_next_key_from_this_one()
     at(0, 5, Command::Rotate { room }).await;
     assert_eq!(next(&mut keys).await["version"], 2);
     nothing(&mut told).await;
+}
+
+#[tokio::test]
+async fn who_is_shut_out_gets_no_key_although_it_is_still_in_the_room() {
+    let house = House::start().await;
+    let (ada, bob, cyd) = (house.person("ada").await, house.person("bob").await, house.person("cyd").await);
+    let (mut at_bob, mut at_cyd) = (bob.hear("event.room.key").await, cyd.hear("event.room.key").await);
+    let room = ada.channel(&["bob", "cyd"]).await;
+    for listening in [&mut at_bob, &mut at_cyd] {
+        assert_eq!(next(listening).await["version"], 0);
+    }
+    // As if the server had stopped between shutting it out and removing it.
+    let node = &house.nodes[0];
+    let mut entry = node.account_entry(&"bob".parse().unwrap()).await.unwrap();
+    entry.disabled = true;
+    node.put_accounts(&[entry]).await.unwrap();
+    let who = Identity { account: "ada".parse().unwrap(), name: None, admin: false, expires: None };
+    let rotate = Command::Rotate { room: room.parse().unwrap() };
+    node.command(&who, RequestId::from_random([1; 16]), rotate).await.unwrap();
+    assert_eq!(next(&mut at_cyd).await["version"], 1);
+    nothing(&mut at_bob).await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_holds_nobody_up_and_every_event_is_accounted_for() {
+    const MESSAGES: u64 = 3_000;
+    let house = House::start().await;
+    let ada = house.person("ada").await;
+    let room: RoomId = ada.channel(&[]).await.parse().unwrap();
+    let before = accounted(&house);
+    house.server.pause(true);
+    let who = Identity { account: "ada".parse().unwrap(), name: None, admin: false, expires: None };
+    for nth in 0..MESSAGES {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&nth.to_be_bytes());
+        let message = MessageId::from_digest(&[bytes, bytes].concat().try_into().unwrap());
+        let content = Content::Plain { text: "x".repeat(8_000) };
+        let submit = Command::Submit(Submit { room, message, content });
+        house.nodes[0].command(&who, RequestId::from_random(bytes), submit).await.expect("answered all the same");
+    }
+    assert!(accounted(&house) < before + MESSAGES, "the server took all of it while it was stopped");
+    house.server.pause(false);
+    let begun = tokio::time::Instant::now();
+    while accounted(&house) < before + MESSAGES {
+        assert!(begun.elapsed() < PATIENCE * 3, "{} of {}", accounted(&house), before + MESSAGES);
+        tokio::time::sleep(SILENCE).await;
+    }
+    assert_eq!(accounted(&house), before + MESSAGES);
+}
+
+/// Events of rooms that were published or dropped.
+fn accounted(house: &House) -> u64 {
+    let of = |what: &str| house.figure(&format!("chamberlain_subject_{what}_total{{kind=\"channel\"}}"));
+    of("events") + of("events_dropped")
 }
