@@ -122,7 +122,7 @@ struct Round {
 
 /// A thread that hears every account's events over one connection, with a subscription for each, and does nothing but count.
 struct Listener {
-    wanted: mpsc::Sender<usize>,
+    wanted: mpsc::SyncSender<usize>,
     heard: mpsc::Receiver<Result<(Instant, Duration)>>,
 }
 
@@ -136,8 +136,8 @@ impl Listener {
         stream.write_all(hello.as_bytes())?;
         stream.write_all(b"PING\r\n")?;
         await_pong(&mut stream)?;
-        let (wanted, asked) = mpsc::channel();
-        let (tell, heard) = mpsc::channel();
+        let (wanted, asked) = mpsc::sync_channel(1);
+        let (tell, heard) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             while let Ok(count) = asked.recv() {
                 let begun = cost::thread_time();
