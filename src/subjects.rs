@@ -32,17 +32,21 @@ impl SubjectsError {
 /// Connects, where the configuration says so.
 pub(crate) async fn open(node: &Node, config: Option<&SubjectsConfig>) -> Result<Option<Subjects>, SubjectsError> {
     let Some(config) = config else { return Ok(None) };
-    let options = Options {
+    let subjects = Subjects::open(node, &options(config)?).await?;
+    tracing::info!(servers = config.servers.len(), "rooms are on NATS subjects");
+    Ok(Some(subjects))
+}
+
+/// What the section says, with what its files hold.
+pub(crate) fn options(config: &SubjectsConfig) -> Result<Options, SubjectsError> {
+    Ok(Options {
         servers: config.servers.clone(),
         credentials: config.service.as_ref().map(credentials).transpose()?,
         peers: config.peers.as_ref().map(credentials).transpose()?,
         trust: config.ca_file.iter().cloned().collect(),
         reserved,
         opening: OPENING,
-    };
-    let subjects = Subjects::open(node, &options).await?;
-    tracing::info!(servers = config.servers.len(), "rooms are on NATS subjects");
-    Ok(Some(subjects))
+    })
 }
 
 fn credentials(user: &NatsUser) -> Result<Credentials, SubjectsError> {

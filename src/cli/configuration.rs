@@ -54,6 +54,9 @@ impl Configuration {
                         .and_then(|certificate| certificate.server_config())
                         .map_err(|why| wrong(&why))?;
                 }
+                if let Some(subjects) = &config.subjects {
+                    crate::subjects::options(subjects).map_err(|why| wrong(&why))?;
+                }
                 crate::serve::host_policy(&config).map_err(|why| wrong(&why))?;
                 if config.data.join(chamberlain_stores::embedded::FILE_NAME).exists() {
                     config.master_key.load(&config.data).map_err(|why| wrong(&why))?;

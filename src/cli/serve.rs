@@ -80,6 +80,9 @@ fn banner(config: &Config, server: &Server) -> String {
     if config.tls.is_none() && !server.address().ip().is_loopback() {
         text.push_str("  TLS      none: put a proxy with a certificate before it, or set tls.cert and tls.key; browsers seal messages over HTTPS only\n");
     }
+    if let Some(subjects) = &config.subjects {
+        text.push_str(&format!("  NATS     rooms are on the subjects of {}\n", subjects.servers.join(", ")));
+    }
     if config.limits != Limits::default() {
         text.push_str("  Limits   changed: `chamberlain config print` shows them\n");
     }
