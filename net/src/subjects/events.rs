@@ -628,7 +628,7 @@ impl Writer {
         let Ok(room) = self.inner.room(id).await else { return self.figures().dropped(Kind::Key, 1) };
         // The room's record may be another node's, and its effects ours.
         if room.hub.lock().state().head().revision < at {
-            catch_up(&self.inner, &room).await;
+            let _read_later = catch_up(&self.inner, &room).await;
         }
         let version = {
             let hub = room.hub.lock();
