@@ -45,6 +45,17 @@ async fn open(server: &Server) -> JetStream {
     JetStream::open(options(server)).await.expect("opened")
 }
 
+impl tape::Played for Server {
+    async fn open(&self) -> JetStream {
+        open(self).await
+    }
+
+    async fn kill_and_start_again(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+}
+
 /// Logs in JetStream, the rest in memory.
 fn stores(logs: &JetStream) -> Stores {
     Stores { logs: Arc::new(logs.clone()), ..MemoryStores::new().stores() }

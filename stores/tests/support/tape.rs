@@ -1,4 +1,4 @@
-//! A tape of random operations, played to a store on a real server and to the model in memory: each answer must be the same.
+//! A tape of random operations, played to a store on a server and to the model in memory: each answer must be the same.
 //!
 //! Now and then the server is killed, or the store is opened anew, so that nothing is believed that only memory knew.
 
@@ -13,8 +13,7 @@ use chamberlain_stores::{Appended, Conflict, LogStore, StoreError};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::nats::Server;
-use super::{open, until_it_answers};
+use super::until_it_answers;
 
 const LOGS: u64 = 12;
 
@@ -23,12 +22,20 @@ pub(crate) fn seed() -> u64 {
     std::env::var("CHAMBERLAIN_TAPE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
+/// A server, real or simulated, that a tape is played to.
+pub(crate) trait Played {
+    /// Another store on it.
+    async fn open(&self) -> JetStream;
+    /// Ends it as `kill -9` ends a process, and starts it again over what it kept.
+    async fn kill_and_start_again(&mut self);
+}
+
 /// Plays so many operations.
-pub(crate) async fn play(server: &mut Server, operations: usize, seed: u64) {
+pub(crate) async fn play(server: &mut impl Played, operations: usize, seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |below: u64| rng.next_u64() % below;
     let model = MemoryStores::new();
-    let mut stores = [open(server).await, open(server).await];
+    let mut stores = [server.open().await, server.open().await];
     let mut done: BTreeMap<&str, usize> = BTreeMap::new();
     for nth in 0..operations {
         let at = format!("seed {seed}, operation {nth}");
@@ -71,12 +78,11 @@ pub(crate) async fn play(server: &mut Server, operations: usize, seed: u64) {
                 "list"
             }
             990..997 => {
-                stores[draw(2) as usize] = open(server).await;
+                stores[draw(2) as usize] = server.open().await;
                 "open anew"
             }
             _ => {
-                server.kill();
-                server.start_again();
+                server.kill_and_start_again().await;
                 "kill -9"
             }
         };

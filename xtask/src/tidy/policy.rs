@@ -21,6 +21,7 @@ pub(crate) const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("chamberlain", &["chamberlain-core", "chamberlain-stores", "chamberlain-net", "chamberlain-web"]),
     ("chamberlain-bench", EVERYTHING),
     ("chamberlain-tests", EVERYTHING),
+    ("chamberlain-sim-nats", &[]),
     ("chamberlain-sim-system", EVERYTHING),
     ("chamberlain-sim-valkey", &[]),
     ("xtask", &[]),
@@ -32,6 +33,7 @@ const EVERYTHING: &[&str] = &[
     "chamberlain-net",
     "chamberlain-sim",
     "chamberlain-sim-valkey",
+    "chamberlain-sim-nats",
     "chamberlain-stores",
     "chamberlain-web",
 ];
@@ -46,7 +48,8 @@ pub(crate) struct Ban {
 }
 
 /// What runs inside the simulator, or alongside it.
-pub(crate) const SIMULATED: &[&str] = &["core/src/", "net/src/", "sim/src/", "sim/system/house/src/"];
+pub(crate) const SIMULATED: &[&str] =
+    &["core/src/", "net/src/", "sim/src/", "sim/system/house/src/", "sim/system/nats/src/"];
 
 /// Where `select!` must say `biased;`: also in the stores, whose network side runs in the simulator.
 pub(crate) const BIASED: &[&str] = &["core/src/", "net/src/", "sim/src/", "sim/system/", "stores/src/"];
@@ -126,6 +129,11 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         file: "sim/system/house/src/run.rs",
         calls: &["thread::Builder"],
         why: "a run begins in a fresh thread, in which nothing was hashed or drawn before",
+    },
+    Exception {
+        file: "sim/system/nats/src/clock.rs",
+        calls: &["Instant::now"],
+        why: "the one place where time enters the simulated server, from tokio's clock",
     },
     Exception { file: "net/src/entropy.rs", calls: &["SysRng"], why: "the one place where randomness enters" },
 ];
