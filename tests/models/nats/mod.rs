@@ -1,6 +1,12 @@
 //! The simulated NATS server, over real sockets: our store of logs with the stock client, as on a real one.
 
+mod faults;
+mod raw;
+#[path = "../../../stores/tests/support/nats.rs"]
+#[expect(dead_code, reason = "the tests of the stores use all of it")]
+mod real;
 mod server;
+mod side_by_side;
 #[path = "../../../stores/tests/support/tape.rs"]
 mod tape;
 

@@ -46,6 +46,12 @@ impl Simulated {
         }
     }
 
+    pub(super) async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
     pub(super) async fn start_again(&mut self) {
         assert!(self.server.is_none(), "it is running");
         for _ in 0..ATTEMPTS {

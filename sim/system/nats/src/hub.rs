@@ -80,16 +80,11 @@ impl Hub {
     pub(crate) fn new(config: Config, disk: Disk) -> Self {
         let mut random = Random::new(config.seed);
         let id = format!("N{}", random.word(ID_LENGTH, ID_ALPHABET));
-        let now = config.clock.now();
         let mut files = disk.files();
         let holder = files.take();
         let of = |name: &str| {
             let streams = files.streams.iter().filter(|((account, _), _)| account == name);
-            let recovered = streams.map(|((_, stream), file)| {
-                let ids_most = config.limits.message_ids;
-                (stream.clone(), StreamState::recovered(file.config.clone(), &file.store, now, ids_most))
-            });
-            recovered.collect()
+            streams.map(|((_, stream), file)| (stream.clone(), StreamState::recovered(file.config.clone()))).collect()
         };
         let accounts = config.accounts.iter().map(|account| AccountState {
             name: account.name.clone(),
@@ -160,7 +155,7 @@ impl Hub {
         let client = Client {
             outbox: outbox.clone(),
             account: (!self.wants_credentials()).then_some(0),
-            connect: Connect { echo: true, ..Connect::default() },
+            connect: Connect::default(),
             subscriptions: BTreeMap::new(),
             pings: 0,
         };
@@ -233,11 +228,13 @@ impl Hub {
                     self.unsubscribe(id, account, &sid);
                 }
             }
+            // Who has not said that it knows headers may not send any.
+            (Op::Publish(message), _) if message.headers.is_some() && !client.connect.headers => self.cut_off(id, None),
             (Op::Publish(message), Some(account)) => {
-                acknowledge(client, verbose);
                 if client.connect.pedantic && !is_literal(&message.subject) {
                     client.outbox.put(&[b"-ERR 'Invalid Publish Subject'\r\n"]);
                 }
+                acknowledge(client, verbose);
                 self.publish(id, account, message);
             }
         }

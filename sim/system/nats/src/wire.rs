@@ -35,11 +35,11 @@ pub(crate) struct Publish {
 }
 
 /// How a client introduces itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Connect {
-    #[serde(default)]
+    #[serde(default = "yes")]
     pub(crate) verbose: bool,
-    #[serde(default)]
+    #[serde(default = "yes")]
     pub(crate) pedantic: bool,
     #[serde(default = "yes")]
     pub(crate) echo: bool,
@@ -57,6 +57,22 @@ pub(crate) struct Connect {
 
 fn yes() -> bool {
     true
+}
+
+/// What the server takes a client for that has not said otherwise.
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            verbose: true,
+            pedantic: true,
+            echo: true,
+            headers: false,
+            no_responders: false,
+            user: None,
+            pass: None,
+            auth_token: None,
+        }
+    }
 }
 
 /// Why a client is cut off.

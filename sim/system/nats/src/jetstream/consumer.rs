@@ -76,7 +76,7 @@ impl ConsumerConfig {
             ("durable consumers", !self.durable_name.is_empty()),
             ("acknowledged consumers", self.ack_policy != "none"),
             ("replay_policy", self.replay_policy != "instant"),
-            ("deliver_policy", !["all", "new", "last", "by_start_sequence"].contains(&self.deliver_policy.as_str())),
+            ("deliver_policy", !["all", "new", "by_start_sequence"].contains(&self.deliver_policy.as_str())),
         ];
         if let Some((what, _)) = foreign.iter().find(|(_, is_so)| *is_so) {
             return Err(ApiError::not_simulated(what));
@@ -90,7 +90,7 @@ impl ConsumerConfig {
                     "consumer delivery policy is deliver by start sequence, but optional start sequence is not set",
                 ));
             }
-            ("all" | "new" | "last", 1..) => {
+            ("all" | "new", 1..) => {
                 let policy = &self.deliver_policy;
                 return Err(ApiError::consumer(&format!(
                     "consumer delivery policy is deliver {policy}, but optional start sequence is also set"
@@ -114,8 +114,6 @@ impl ConsumerConfig {
     fn begins(&self, store: &Store) -> u64 {
         let begin = match self.deliver_policy.as_str() {
             "new" => store.last + 1,
-            "last" if self.filter_subject.is_empty() => store.last,
-            "last" => store.last_of(&self.filter_subject).map_or(store.last + 1, |last| last.sequence),
             "by_start_sequence" => self.opt_start_seq,
             _ => 1,
         };

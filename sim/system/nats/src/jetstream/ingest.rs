@@ -60,7 +60,7 @@ impl Hub {
 
     fn append(&mut self, account: usize, stream: &str, message: &Publish) -> Result<Done, ApiError> {
         let now = self.config.clock.now();
-        let (most, sync) = (self.config.limits.messages, self.syncs());
+        let (most, most_ids, sync) = (self.config.limits.messages, self.config.limits.message_ids, self.syncs());
         let disk = self.disk.clone();
         let mut files = disk.files();
         let key = (self.accounts[account].name.clone(), stream.to_owned());
@@ -73,7 +73,8 @@ impl Hub {
             return Err(ApiError::OTHER_STREAM);
         }
         let id = header("Nats-Msg-Id");
-        if let Some(sequence) = id.and_then(|id| state.ids.find(id, now, state.config.duplicate_window)) {
+        let window = state.config.duplicate_window;
+        if let Some(sequence) = id.and_then(|id| state.ids(&file.store, now, most_ids).find(id, now, window)) {
             return Ok(Done::Duplicate { sequence });
         }
         let before = file.store.last_of(&message.subject).map_or(0, |last| last.sequence);
@@ -83,8 +84,13 @@ impl Hub {
         if number("Nats-Expected-Last-Sequence").is_some_and(|expected| expected != file.store.last) {
             return Err(ApiError::wrong_last_sequence(file.store.last));
         }
-        if header("Nats-Expected-Last-Msg-Id").is_some_and(|expected| expected != state.last_id) {
-            return Err(ApiError::wrong_last_id(&state.last_id));
+        if let Some(expected) = header("Nats-Expected-Last-Msg-Id") {
+            if state.last_id.is_empty() {
+                state.ids(&file.store, now, most_ids);
+            }
+            if expected != state.last_id {
+                return Err(ApiError::wrong_last_id(&state.last_id));
+            }
         }
         if header("Nats-Rollup").is_some() {
             return Err(ApiError::ROLLUP);
@@ -108,7 +114,7 @@ impl Hub {
         }
         state.last_id = id.unwrap_or_default().to_owned();
         if let Some(id) = id {
-            state.ids.add(id, sequence, now);
+            state.ids(&file.store, now, most_ids).add(id, sequence, now);
         }
         let told = told(&state.config, message, sequence, before, now);
         Ok(Done::Stored { sequence, told })

@@ -27,29 +27,36 @@ pub(crate) const PREFIX: &str = "$JS.API.";
 #[derive(Debug)]
 pub(crate) struct StreamState {
     pub(crate) config: StreamConfig,
-    ids: MessageIds,
+    /// None until somebody asks for one: so does the server it. A message that was deleted between start and then is forgotten.
+    ids: Option<MessageIds>,
     /// Of the last message; empty where it has none.
     last_id: String,
     pub(crate) consumers: BTreeMap<String, Consumer>,
 }
 
 impl StreamState {
-    /// Of a stream that lies on the disk: the ids of recent messages that are still there are known again.
-    pub(crate) fn recovered(config: StreamConfig, store: &Store, now: u64, ids_most: usize) -> Self {
-        let mut ids = MessageIds::new(ids_most);
-        let mut last_id = String::new();
-        let oldest = now.saturating_sub(config.duplicate_window);
-        let mut recent: Vec<_> = store.messages().rev().take_while(|message| message.time >= oldest).collect();
-        recent.reverse();
-        for message in recent {
-            let id = message.headers.as_ref().and_then(|block| headers::get(block, "Nats-Msg-Id"));
-            if let Some(id) = id {
+    /// Of a stream that lies on the disk.
+    pub(crate) fn recovered(config: StreamConfig) -> Self {
+        Self { config, ids: None, last_id: String::new(), consumers: BTreeMap::new() }
+    }
+
+    /// The ids of recent messages: at first, of those that are still there.
+    fn ids(&mut self, store: &Store, now: u64, most: usize) -> &mut MessageIds {
+        let (last_id, window) = (&mut self.last_id, self.config.duplicate_window);
+        self.ids.get_or_insert_with(|| {
+            let mut ids = MessageIds::new(most);
+            let oldest = now.saturating_sub(window);
+            let mut recent: Vec<_> = store.messages().rev().take_while(|message| message.time >= oldest).collect();
+            recent.reverse();
+            for message in recent {
+                let block = message.headers.as_ref();
+                let Some(id) = block.and_then(|block| headers::get(block, "Nats-Msg-Id")) else { continue };
                 ids.add(id, message.sequence, message.time);
+                if message.sequence == store.last {
+                    *last_id = id.to_owned();
+                }
             }
-            if message.sequence == store.last {
-                last_id = id.unwrap_or_default().to_owned();
-            }
-        }
-        Self { config, ids, last_id, consumers: BTreeMap::new() }
+            ids
+        })
     }
 }

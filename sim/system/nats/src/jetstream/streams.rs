@@ -208,7 +208,7 @@ impl Hub {
             return Err(ApiError::MAXIMUM_STREAMS);
         }
         let file = StreamFile::create(config.clone(), now, self.syncs());
-        let known = StreamState::recovered(config, &file.store, now, self.config.limits.message_ids);
+        let known = StreamState::recovered(config);
         let mut answer = described(&file, state(&file.store, 0), now);
         answer["did_create"] = true.into();
         let key = (self.accounts[account].name.clone(), name.to_owned());
