@@ -2,6 +2,7 @@
 //!
 //! Everything happens in one place and at once, under one lock; what takes time is in `server` and `connection`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -283,9 +284,9 @@ impl Hub {
             client.outbox.put(&[b"-ERR 'maximum subscriptions exceeded'\r\n"]);
             return;
         }
-        if !client.subscriptions.contains_key(&sid) {
-            let number = self.accounts[account].subscriptions.add(subject, queue, (id, sid.clone()));
-            client.subscriptions.insert(sid, Subscription { number, delivered: 0, max: None });
+        if let Entry::Vacant(place) = client.subscriptions.entry(sid) {
+            let number = self.accounts[account].subscriptions.add(subject, queue, (id, place.key().clone()));
+            place.insert(Subscription { number, delivered: 0, max: None });
         }
         acknowledge(client, verbose);
     }

@@ -23,16 +23,16 @@ impl ToSocketAddrs for SocketAddr {
     }
 }
 
-impl ToSocketAddrs for (IpAddr, u16) {
+impl ToSocketAddrs for (&str, u16) {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(vec![SocketAddr::from(*self)])
+        let ip: Result<IpAddr, _> = self.0.parse();
+        ip.map(|ip| vec![SocketAddr::new(ip, self.1)]).map_err(|_| ErrorKind::NotFound.into())
     }
 }
 
-impl ToSocketAddrs for (&str, u16) {
+impl ToSocketAddrs for (IpAddr, u16) {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let ip: IpAddr = self.0.parse().map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        Ok(vec![SocketAddr::new(ip, self.1)])
+        Ok(vec![SocketAddr::from(*self)])
     }
 }
 
@@ -54,7 +54,7 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
-/// The addresses of a host, given by numbers.
+/// The addresses of a host, given by numbers. Where it is a name, nobody knows it.
 ///
 /// # Errors
 /// It is given by a name.
