@@ -51,13 +51,13 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<()> {
     println!("\n== soak: crash loops of the stores, {}", time(share));
     let args = ["test", "--release", "--locked", "--package", "chamberlain-stores", "--all-features"];
     let mut stores = optimized(workspace, &args);
-    stores.envs(servers).env("CHAMBERLAIN_SOAK", share.as_secs().to_string());
+    stores.envs(servers.clone()).env("CHAMBERLAIN_SOAK", share.as_secs().to_string());
     part("stores", run_watched(&mut stores, "crash loops of the stores", share));
 
     println!("\n== soak: the whole server, {}", time(share));
     let mut server = optimized(workspace, &["test", "--release", "--locked", "--package", "chamberlain-tests"]);
     server.env("CHAMBERLAIN_SOAK", share.as_secs().to_string());
-    server.env("CHROMIUM", chromium);
+    server.envs(servers).env("CHROMIUM", chromium);
     let binary = format!("soak/release/chamberlain{}", std::env::consts::EXE_SUFFIX);
     server.env("CHAMBERLAIN_BIN", workspace.target.join(binary));
     part("server", run_watched(&mut server, "the whole server", share));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::run::{Workspace, run, time};
+use crate::servers::NATS;
 use crate::tidy;
 use crate::tools::{self, Install, Tool};
 
@@ -52,7 +53,7 @@ const STEPS: &[Step] = &[
     Step { name: "build", what: "the server", after: &[], tools: &[], act: build },
     Step {
         name: "e2e",
-        what: "end-to-end and browser tests of the built server",
+        what: "end-to-end and browser tests of the built server; simulated servers beside real ones",
         after: &["build"],
         tools: &[Tool::Node, Tool::Chromium, Tool::NpmPackages, Tool::Nats, Tool::OldNats, Tool::Valkey],
         act: end_to_end,

@@ -31,6 +31,8 @@ pub(crate) struct Store {
     pub(crate) last_time: u64,
     /// It is lost with the process.
     pub(crate) in_memory: bool,
+    /// How often it changed.
+    pub(crate) changes: u64,
 }
 
 impl Store {
@@ -46,6 +48,7 @@ impl Store {
     }
 
     pub(crate) fn insert(&mut self, message: Arc<Message>) {
+        self.changes += 1;
         self.bytes += self.size(&message);
         self.subjects.entry(message.subject.clone()).or_default().insert(message.sequence);
         if message.sequence > self.last {
@@ -56,6 +59,7 @@ impl Store {
 
     pub(crate) fn remove(&mut self, sequence: u64) -> Option<Arc<Message>> {
         let message = self.messages.remove(&sequence)?;
+        self.changes += 1;
         self.bytes -= self.size(&message);
         if let Some(sequences) = self.subjects.get_mut(&message.subject) {
             sequences.remove(&sequence);

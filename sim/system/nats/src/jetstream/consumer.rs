@@ -131,6 +131,8 @@ pub(crate) struct Consumer {
     pub(super) next: u64,
     /// How many it delivered, and the sequence of the last one.
     pub(super) delivered: (u64, u64),
+    /// In which state of the store how many were left after which message.
+    counted: Option<(u64, u64, u64)>,
     pub(super) last_active: Option<u64>,
     pub(super) waiting: VecDeque<Waiting>,
     /// When it was used last.
@@ -154,7 +156,26 @@ pub(super) struct Waiting {
 impl Consumer {
     pub(super) fn new(config: ConsumerConfig, store: &Store, now: u64) -> Self {
         let next = config.begins(store);
-        Self { config, created: now, next, delivered: (0, 0), last_active: None, waiting: VecDeque::new(), used: now }
+        Self {
+            config,
+            created: now,
+            next,
+            delivered: (0, 0),
+            counted: None,
+            last_active: None,
+            waiting: VecDeque::new(),
+            used: now,
+        }
+    }
+
+    /// How many are left after the message at `sequence`, the next one. Counted once for each state of the store.
+    pub(super) fn left_after(&mut self, sequence: u64, store: &Store) -> u64 {
+        let left = match self.counted {
+            Some((changes, at, left)) if changes == store.changes => left - u64::from(at < sequence),
+            _ => store.count_of(&self.config.filter_subject, sequence + 1),
+        };
+        self.counted = Some((store.changes, sequence, left));
+        left
     }
 
     /// Whether no more may wait.

@@ -203,9 +203,10 @@ impl Hub {
             let (words, pending) = if served { ("408 Request Timeout", pending) } else { ("404 No Messages", None) };
             return Some(Step::Say { reply, words, pending });
         };
-        let left = store.count_of(&consumer.config.filter_subject, message.sequence + 1);
         let (deliveries, sequence, time) = (consumer.delivered.0 + 1, message.sequence, message.time);
+        let left = consumer.left_after(sequence, store);
         let ack = format!("$JS.ACK.{stream}.{name}.1.{sequence}.{deliveries}.{time}.{left}");
+        let Some(waiting) = consumer.waiting.front_mut() else { return None };
         if let Some(bytes) = &mut waiting.bytes {
             let headers = message.headers.as_ref().map_or(0, |block| block.len());
             let size = (message.subject.len() + ack.len() + headers + message.payload.len()) as u64;
