@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::run::{Workspace, run, time};
-use crate::servers::NATS;
 use crate::tidy;
 use crate::tools::{self, Install, Tool};
 

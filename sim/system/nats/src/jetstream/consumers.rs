@@ -206,7 +206,7 @@ impl Hub {
         let (deliveries, sequence, time) = (consumer.delivered.0 + 1, message.sequence, message.time);
         let left = consumer.left_after(sequence, store);
         let ack = format!("$JS.ACK.{stream}.{name}.1.{sequence}.{deliveries}.{time}.{left}");
-        let Some(waiting) = consumer.waiting.front_mut() else { return None };
+        let waiting = consumer.waiting.front_mut()?;
         if let Some(bytes) = &mut waiting.bytes {
             let headers = message.headers.as_ref().map_or(0, |block| block.len());
             let size = (message.subject.len() + ack.len() + headers + message.payload.len()) as u64;
