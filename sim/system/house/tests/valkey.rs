@@ -20,6 +20,8 @@ use tokio::sim::{Link, Machines};
 use tokio::time::sleep;
 
 const PORT: u16 = 6379;
+/// Has a process print a run of this seed.
+const SEED_TO_PRINT: &str = "CHAMBERLAIN_SEED_TO_PRINT";
 /// Begins each event that is printed.
 const EVENT: &str = "event: ";
 
@@ -240,13 +242,18 @@ fn what_was_acknowledged_survives_cuts_standstills_kills_and_losses_of_power() {
     }
 }
 
-/// A process of its own for each run: what a process counts (tokio its threads, for one) is not the same in a second run.
+/// A process of its own for each run: what a process counts (tokio its threads, for one) is not the same in a second run. In
+/// such a process this is the run, and prints it.
 #[test]
 fn a_seed_is_the_same_run_twice_and_another_is_another() {
+    if let Ok(seed) = std::env::var(SEED_TO_PRINT) {
+        simulate(seed.parse().unwrap(), troubles).iter().for_each(|event| println!("{EVENT}{event}"));
+        return;
+    }
     let trace = |seed: &str, padding: usize| {
         let mut program = Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "a_run_that_is_printed", "--ignored", "--nocapture"]);
-        let output = program.env("CHAMBERLAIN_SEED", seed).env("PADDING", "x".repeat(padding)).output().unwrap();
+        program.args(["--exact", "a_seed_is_the_same_run_twice_and_another_is_another", "--nocapture"]);
+        let output = program.env(SEED_TO_PRINT, seed).env("PADDING", "x".repeat(padding)).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed = String::from_utf8(output.stdout).unwrap();
         printed.lines().filter_map(|line| line.strip_prefix(EVENT).map(str::to_owned)).collect::<Vec<_>>()
@@ -257,15 +264,6 @@ fn a_seed_is_the_same_run_twice_and_another_is_another() {
     assert_eq!(differs, None);
     assert_eq!(one.len(), again.len());
     assert_ne!(one, other);
-}
-
-#[test]
-#[ignore = "is run by the test above, in a process of its own"]
-fn a_run_that_is_printed() {
-    let seed = std::env::var("CHAMBERLAIN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    for event in simulate(seed, troubles) {
-        println!("{EVENT}{event}");
-    }
 }
 
 #[test]
