@@ -304,3 +304,16 @@ fn subjects_have_an_address_a_user_and_a_password_that_is_in_no_file() {
         assert!(problems.contains(said) && !problems.contains("hush"), "{text}: {problems}");
     }
 }
+
+#[test]
+fn the_example_for_production_makes_sense() {
+    let text = include_str!("../../deploy/production.toml");
+    let Loaded { config, .. } = load_text(text, &[]).expect("makes sense");
+    assert_eq!((config.site.as_str(), config.node.as_str()), ("home", "node-1"));
+    assert!(matches!(config.sign_in.mode, SignInMode::Jwt(_)));
+    assert!(matches!(config.master_key, MasterKeySource::File(_)));
+    assert_eq!(config.servers.expect("on servers").nats.addresses.len(), 3);
+    // The other node's file differs by its environment alone.
+    let Loaded { config, .. } = load_text(text, &[("CHAMBERLAIN_NODE", "node-2")]).expect("makes sense");
+    assert_eq!(config.node, "node-2");
+}
