@@ -48,8 +48,7 @@ fn simulate<F: Future<Output = ()> + 'static>(seed: u64, run: impl FnOnce(World)
         });
     });
     simulation.join().expect("the simulation ends well");
-    let events = kept.0.lock().unwrap().clone();
-    events
+    kept.0.lock().unwrap().clone()
 }
 
 /// A machine with a server on it.

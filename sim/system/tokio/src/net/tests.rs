@@ -308,3 +308,40 @@ fn writes_in_parts_do_not_become_ever_smaller() {
         .await;
     });
 }
+
+#[test]
+fn a_stream_survives_that_options_are_set_on_what_stands_for_it() {
+    simulate(1, Machines::default(), Link::default(), || async {
+        let ((server, s), (client, _)) = (host(), host());
+        serve(&server, |mut stream| async move {
+            let mut some = [0; 4];
+            stream.read_exact(&mut some).await.expect("read");
+            stream.write_all(&some).await.expect("written");
+        });
+        on(&client, async move {
+            let stream = TcpStream::connect(at(s)).await.expect("connected");
+            let remote = stream.peer_addr().expect("an address");
+            let standard = stream.into_std().expect("a socket");
+            standard.set_nodelay(true).expect("set");
+            // One that stands for nothing.
+            let other = standard.try_clone().expect("cloned");
+            assert_eq!(TcpStream::from_std(other).expect_err("it is no stream").kind(), ErrorKind::InvalidInput);
+            let mut stream = TcpStream::from_std(standard).expect("the stream again");
+            assert_eq!(stream.peer_addr().expect("an address"), remote);
+            stream.write_all(b"ping").await.expect("written");
+            let mut back = [0; 4];
+            stream.read_exact(&mut back).await.expect("read");
+            assert_eq!(&back, b"ping");
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_host_is_looked_up_by_number_alone() {
+    simulate(1, Machines::default(), Link::default(), || async {
+        let found: Vec<SocketAddr> = super::lookup_host(("10.1.2.3", 80)).await.expect("numbers").collect();
+        assert_eq!(found, [SocketAddr::from(([10, 1, 2, 3], 80))]);
+        assert!(super::lookup_host(("a.name", 80)).await.is_err());
+    });
+}
