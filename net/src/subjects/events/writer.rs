@@ -1,11 +1,6 @@
-//! Events: what accounts and rooms hear on their subjects, published by the node that committed it, at most once.
-//!
-//! One queue and one task for a share of the rooms, over one connection: what is published of a room keeps its order. An account
-//! hears of a room before it gets the room's key, and a key is published before the first event under it: the key of a version
-//! goes to members who have heard of the room, and to the others with what tells them. A key event is written once, however
-//! many get it. Keys go to accounts that the fold of this very moment has among the members and lets hold them.
+//! A task that publishes for its share of the rooms, one thing after the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,26 +8,19 @@ use std::time::Duration;
 use async_nats::Client;
 use bytes::Bytes;
 use chamberlain_core::account::AccountChange;
-use chamberlain_core::id::{AccountId, KeyVersion, MessageId, Revision, RoomId};
+use chamberlain_core::id::{AccountId, KeyVersion, Revision, RoomId};
 use chamberlain_core::keys::{Blob, BodyKind, Claim, Envelope, Sealer};
-use chamberlain_core::log::{Body, Record};
-use chamberlain_core::room::{Event, RoomKind, RoomName};
-use chamberlain_core::time::Timestamp;
-use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use chamberlain_core::room::RoomKind;
+use tokio::sync::{Semaphore, mpsc};
 
-use super::answer::{KeyView, kind_of, written};
-use super::figures::Kind;
-use super::{Figures, names, publish};
-use crate::metrics::Metrics;
-use crate::node::{Inner, Node, Observer, Room, catch_up};
+use super::heard::Heard;
+use super::written::{HEADER_MESSAGE, HEADER_SENDER, RoomEvent, Subscription};
+use super::{Changed, Moment, Said, Settled, Shown, Told};
+use crate::node::{Inner, Node, Room, catch_up};
+use crate::subjects::answer::{KeyView, written};
+use crate::subjects::figures::Kind;
+use crate::subjects::{Figures, names, publish};
 
-/// Tasks that publish.
-const SHARES: usize = 8;
-/// What waits for one of them; more is dropped, and counted.
-const BACKLOG: usize = 2_048;
-/// Memberships of which an account heard lately, per task.
-const HEARD: usize = 16_384;
 /// Events that wait until their account heard of the room, per task.
 const HELD: usize = 1_024;
 /// Accounts that the directory is asked for at once.
@@ -45,252 +33,9 @@ const LOOK: Duration = Duration::from_millis(50);
 const SETTLING_AT_ONCE: usize = 64;
 /// Encapsulations kept, per task.
 const SEALERS: usize = 256;
-/// As whom the sender's part of an event is sealed. No account has a message of this name.
-const HEADER_SENDER: &str = "chamberlain-subjects";
-const HEADER_MESSAGE: &str = "00000000000000000000";
-
-/// Something that was shown.
-enum Told {
-    Room(Box<Shown>),
-    Account(Box<Changed>),
-    /// The effects of a room are done up to where this was asked for: who has not heard of the room here heard of it elsewhere,
-    /// from another node or an earlier run.
-    Settled(Box<Settled>),
-    /// Nothing follows; answered when everything before it was published.
-    Close(oneshot::Sender<()>),
-}
-
-struct Shown {
-    room: Arc<Room>,
-    kind: RoomKind,
-    /// The record's first revision.
-    first: Revision,
-    /// Up to where members had been told of the room when this was shown, where this node knows.
-    told_until: Option<Revision>,
-    moments: Vec<Moment>,
-}
-
-struct Settled {
-    room: Arc<Room>,
-    /// A version's key that these members, who came at these revisions, were not sent.
-    owed: Option<(KeyVersion, Vec<(AccountId, Revision)>)>,
-    /// Whether it is so; otherwise it took too long, and what waited is dropped.
-    sure: bool,
-    _place: OwnedSemaphorePermit,
-}
-
-struct Changed {
-    account: AccountId,
-    revision: Revision,
-    time: Timestamp,
-    change: AccountChange,
-}
-
-/// What is published of a record.
-enum Moment {
-    Key(KeyVersion),
-    Said(Box<Said>),
-    Deleted { revision: Revision, time: Timestamp, target: Revision },
-}
-
-struct Said {
-    kind: &'static str,
-    revision: Revision,
-    time: Timestamp,
-    version: KeyVersion,
-    /// The message, of an edit.
-    target: Option<Revision>,
-    header: Header,
-    body: Bytes,
-}
-
-/// What a reader must know to open an event's envelope, and nobody else may: it is sealed under the room's key.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Header {
-    revision: Revision,
-    kind: BodyKind,
-    sender: AccountId,
-    /// None of an edit: the message's own event told it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<MessageId>,
-    edit: u32,
-}
-
-/// A room's event, as anybody may see it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RoomEvent<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    room_id: RoomId,
-    revision: Revision,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_version: Option<KeyVersion>,
-    timestamp: u64,
-    site_id: &'a str,
-    /// The revision of the message that was edited or deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<Revision>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encrypted_message: Option<Envelope>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encrypted_header: Option<Envelope>,
-}
-
-/// What an account hears of a membership of its own.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Subscription<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    room_id: RoomId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room_type: Option<RoomKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a RoomName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counterpart: Option<&'a AccountId>,
-    /// In the account's own log.
-    revision: Revision,
-    /// In the room's.
-    room_revision: Revision,
-    timestamp: u64,
-    site_id: &'a str,
-}
-
-/// Hears what the node shows, and hands it to the tasks.
-pub(super) struct Publisher {
-    shares: Vec<mpsc::Sender<Told>>,
-    metrics: Metrics,
-    inner: std::sync::Weak<Inner>,
-}
-
-impl Publisher {
-    /// Starts the tasks.
-    pub(super) fn start(node: &Node, client: Client) -> Arc<Self> {
-        let mut shares = Vec::new();
-        for _ in 0..SHARES {
-            let (share, told) = mpsc::channel(BACKLOG);
-            let writer = Writer {
-                inner: node.inner().clone(),
-                client: client.clone(),
-                heard: Heard::default(),
-                held: BTreeMap::new(),
-                held_count: 0,
-                sealers: BTreeMap::new(),
-                key: None,
-                settling: Arc::new(Semaphore::new(SETTLING_AT_ONCE)),
-                own: share.downgrade(),
-            };
-            tokio::spawn(writer.run(told));
-            shares.push(share);
-        }
-        Arc::new(Self { shares, metrics: node.metrics().clone(), inner: Arc::downgrade(node.inner()) })
-    }
-
-    /// Publishes what was shown so far, and ends.
-    pub(super) async fn close(&self) {
-        for share in &self.shares {
-            let (done, ended) = oneshot::channel();
-            if share.send(Told::Close(done)).await.is_ok() {
-                let _ended = ended.await;
-            }
-        }
-    }
-
-    fn hand_over(&self, room: RoomId, told: Told) {
-        let share = room.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        if let Err(full) = self.shares[share % SHARES].try_send(told) {
-            let kinds = match full.into_inner() {
-                Told::Room(shown) => shown.moments.iter().map(|moment| moment.kind_in(shown.kind)).collect(),
-                Told::Account(_) => vec![Kind::Subscription],
-                Told::Settled(_) | Told::Close(_) => Vec::new(),
-            };
-            kinds.into_iter().for_each(|kind| self.metrics.subjects().dropped(kind, 1));
-        }
-    }
-}
-
-impl Observer for Publisher {
-    fn record(&self, room: &Arc<Room>, record: &Record<Event>, here: bool) {
-        if !here {
-            return;
-        }
-        let moments = moments(record);
-        let (Some(inner), false) = (self.inner.upgrade(), moments.is_empty()) else { return };
-        let Some(kind) = room.hub.lock().state().kind() else { return };
-        let told_until = inner.effects_done(room.id);
-        let shown = Shown { room: room.clone(), kind, first: record.first, told_until, moments };
-        self.hand_over(room.id, Told::Room(Box::new(shown)));
-    }
-
-    fn account(&self, account: &AccountId, revision: Revision, time: Timestamp, change: &AccountChange, here: bool) {
-        if here {
-            let changed = Changed { account: account.clone(), revision, time, change: change.clone() };
-            self.hand_over(change.source().0, Told::Account(Box::new(changed)));
-        }
-    }
-}
-
-impl Moment {
-    fn kind_in(&self, room: RoomKind) -> Kind {
-        match (self, room) {
-            (Self::Key(_), _) => Kind::Key,
-            (_, RoomKind::Channel) => Kind::Channel,
-            _ => Kind::Room,
-        }
-    }
-}
-
-fn moments(record: &Record<Event>) -> Vec<Moment> {
-    let moment = |item: chamberlain_core::log::Item<'_, Event>| {
-        let (version, message_id, edit, kind) = match *item.event {
-            Event::KeyRotated { version, .. } => return Some(Moment::Key(version)),
-            Event::Deleted { revision: target } => {
-                return Some(Moment::Deleted { revision: item.revision, time: item.time, target });
-            }
-            Event::Message { message, kind, version, .. } => (version, Some(message), 0, kind),
-            Event::Edited { edit, version, .. } => (version, None, edit, BodyKind::Message),
-            _ => return None,
-        };
-        let Body::Present(body) = item.body else { return None };
-        let header = Header { revision: item.revision, kind, sender: item.account.clone(), message_id, edit };
-        let kind = kind_of(item.event);
-        let (revision, time) = (item.revision, item.time);
-        let target = item.event.text_of(revision).filter(|target| *target != revision);
-        Some(Moment::Said(Box::new(Said { kind, revision, time, version, target, header, body: body.0.clone() })))
-    };
-    record.items().filter_map(moment).collect()
-}
-
-/// Memberships that their accounts have heard of, the last ones: of which room, and the room's revision that began them. Who
-/// comes again has heard of an earlier one.
-#[derive(Default)]
-struct Heard {
-    known: BTreeMap<(RoomId, AccountId), Revision>,
-    order: VecDeque<(RoomId, AccountId)>,
-}
-
-impl Heard {
-    fn insert(&mut self, room: RoomId, account: &AccountId, at: Revision) {
-        if self.known.insert((room, account.clone()), at).is_none() {
-            self.order.push_back((room, account.clone()));
-        }
-        if self.order.len() > HEARD
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    fn contains(&self, room: RoomId, account: &AccountId, since: Revision) -> bool {
-        self.known.get(&(room, account.clone())).is_some_and(|at| *at >= since)
-    }
-}
 
 /// A task that publishes for its share of the rooms.
-struct Writer {
+pub(super) struct Writer {
     inner: Arc<Inner>,
     client: Client,
     heard: Heard,
@@ -307,7 +52,21 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut told: mpsc::Receiver<Told>) {
+    pub(super) fn new(inner: Arc<Inner>, client: Client, own: mpsc::WeakSender<Told>) -> Self {
+        Self {
+            inner,
+            client,
+            heard: Heard::default(),
+            held: BTreeMap::new(),
+            held_count: 0,
+            sealers: BTreeMap::new(),
+            key: None,
+            settling: Arc::new(Semaphore::new(SETTLING_AT_ONCE)),
+            own,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut told: mpsc::Receiver<Told>) {
         while let Some(told) = told.recv().await {
             match told {
                 Told::Room(shown) => self.shown(*shown).await,
@@ -642,36 +401,5 @@ impl Writer {
             Some(event) => self.send_key(vec![account.clone()], &event).await,
             None => self.figures().dropped(Kind::Key, 1),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_heard_is_bounded_and_the_oldest_goes_first() {
-        let mut heard = Heard::default();
-        let account = |nth: usize| format!("a{nth}").parse::<AccountId>().expect("an account");
-        let room = RoomId::from_digest(&[1; 32]);
-        (0..=HEARD).for_each(|nth| heard.insert(room, &account(nth), Revision(5)));
-        heard.insert(room, &account(HEARD), Revision(9));
-        assert_eq!((heard.known.len(), heard.order.len()), (HEARD, HEARD));
-        assert!(!heard.contains(room, &account(0), Revision(5)) && heard.contains(room, &account(1), Revision(5)));
-    }
-
-    #[test]
-    fn who_comes_again_has_not_heard_of_it_yet() {
-        let mut heard = Heard::default();
-        let (room, ada) = (RoomId::from_digest(&[1; 32]), "ada".parse().expect("an account"));
-        heard.insert(room, &ada, Revision(5));
-        assert!(heard.contains(room, &ada, Revision(5)) && !heard.contains(room, &ada, Revision(9)));
-        heard.insert(room, &ada, Revision(9));
-        assert!(heard.contains(room, &ada, Revision(9)));
-    }
-
-    #[test]
-    fn the_claim_of_a_header_can_be_made() {
-        assert!(HEADER_SENDER.parse::<AccountId>().is_ok() && HEADER_MESSAGE.parse::<MessageId>().is_ok());
     }
 }
