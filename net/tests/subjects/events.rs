@@ -99,8 +99,7 @@ async fn a_lost_server_is_come_back_to() {
     let mut house = House::start().await;
     let ada = house.person("ada").await;
     let room = ada.channel(&[]).await;
-    house.server.kill();
-    house.server.start_again();
+    house.restart_server();
     let mut answer = None;
     for _ in 0..50 {
         let asked = ada.client.request(ada.verb(&room, "member.list"), "{}".into()).await;
@@ -170,7 +169,7 @@ async fn a_server_that_takes_nothing_holds_nobody_up_and_every_event_is_accounte
     let ada = house.person("ada").await;
     let room: RoomId = ada.channel(&[]).await.parse().unwrap();
     let before = accounted(&house);
-    house.server.pause(true);
+    house.server().pause(true);
     let who = Identity { account: "ada".parse().unwrap(), name: None, admin: false, expires: None };
     for nth in 0..MESSAGES {
         let mut bytes = [0; 16];
@@ -181,7 +180,7 @@ async fn a_server_that_takes_nothing_holds_nobody_up_and_every_event_is_accounte
         house.nodes[0].command(&who, RequestId::from_random(bytes), submit).await.expect("answered all the same");
     }
     assert!(accounted(&house) < before + MESSAGES, "the server took all of it while it was stopped");
-    house.server.pause(false);
+    house.server().pause(false);
     let begun = tokio::time::Instant::now();
     while accounted(&house) < before + MESSAGES {
         assert!(begun.elapsed() < PATIENCE * 3, "{} of {}", accounted(&house), before + MESSAGES);

@@ -33,7 +33,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 pub(crate) struct House {
-    pub(crate) server: Server,
+    /// None of a house that is on no subjects.
+    server: Option<Server>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) subjects: Vec<Subjects>,
 }
@@ -61,30 +62,35 @@ impl House {
         let stores = MemoryStores::new().stores();
         let people: Vec<Account> = PEOPLE.iter().map(|name| account(name)).collect();
         stores.directory.put(&people).await.unwrap();
-        let mut house = Self { server, nodes: Vec::new(), subjects: Vec::new() };
+        let mut house = Self { server: Some(server), nodes: Vec::new(), subjects: Vec::new() };
         for nth in 0..nodes {
-            house.node(nth, &stores, limits.clone()).await;
+            let node = node(nth, &stores, limits.clone());
+            house.subjects.push(Subjects::open(&node, &house.options_at(&house.server().url())).await.unwrap());
+            house.nodes.push(node);
         }
         house
     }
 
-    async fn node(&mut self, nth: usize, stores: &Stores, limits: Limits) {
-        let settings = Settings {
-            keys: Arc::new(SiteKeys::new(SITE.parse().unwrap(), &MasterKey::from_bytes([7; 32]))),
-            node: format!("n{nth}"),
-            limits: Arc::new(limits),
-            retain: Retain::All,
-            framing: chamberlain_net::gateway::frame,
-        };
-        let node = Node::start(settings, stores.clone());
-        self.subjects.push(Subjects::open(&node, &self.options()).await.unwrap());
-        self.nodes.push(node);
+    /// A node that is on no subjects yet.
+    pub(crate) fn nowhere() -> Self {
+        let node = node(0, &MemoryStores::new().stores(), Limits::default());
+        Self { server: None, nodes: vec![node], subjects: Vec::new() }
     }
 
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("a house on subjects")
+    }
+
+    pub(crate) fn restart_server(&mut self) {
+        let server = self.server.as_mut().expect("a house on subjects");
+        server.kill();
+        server.start_again();
+    }
+
+    pub(crate) fn options_at(&self, url: &str) -> Options {
         let as_user = |user: &str| Some(Credentials { user: user.into(), password: PASSWORD.into() });
         Options {
-            servers: vec![self.server.url()],
+            servers: vec![url.to_owned()],
             credentials: as_user("chamberlain"),
             peers: as_user("chamberlain-peers"),
             trust: Vec::new(),
@@ -96,7 +102,7 @@ impl House {
     /// A person's own client.
     pub(crate) async fn person(&self, name: &'static str) -> Person {
         let token = name.replace('.', "%2E");
-        let client = connect(&self.server.url(), name, &format!("_INBOX.{token}")).await;
+        let client = connect(&self.server().url(), name, &format!("_INBOX.{token}")).await;
         Person { client, token }
     }
 
@@ -109,6 +115,17 @@ impl House {
         };
         self.nodes.iter().map(of).sum()
     }
+}
+
+fn node(nth: usize, stores: &Stores, limits: Limits) -> Node {
+    let settings = Settings {
+        keys: Arc::new(SiteKeys::new(SITE.parse().unwrap(), &MasterKey::from_bytes([7; 32]))),
+        node: format!("n{nth}"),
+        limits: Arc::new(limits),
+        retain: Retain::All,
+        framing: chamberlain_net::gateway::frame,
+    };
+    Node::start(settings, stores.clone())
 }
 
 pub(crate) async fn connect(url: &str, user: &str, inbox: &str) -> Client {
@@ -217,7 +234,7 @@ pub(crate) async fn nothing(listening: &mut Subscriber) {
 
 /// Subjects in the order in which they came over one connection of this person, from now on.
 pub(crate) async fn order(house: &House, user: &str, subjects: &[String]) -> Lines<BufReader<TcpStream>> {
-    let address = house.server.url();
+    let address = house.server().url();
     let stream = TcpStream::connect(address.trim_start_matches("nats://")).await.unwrap();
     let mut lines = BufReader::new(stream).lines();
     let hello = json!({ "verbose": false, "pedantic": false, "user": user, "pass": PASSWORD });

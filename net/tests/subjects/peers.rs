@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{House, connect, fresh, refused, with_id};
 
 async fn ask(house: &House, verb: &str, body: Value) -> Value {
-    let away = connect(&house.server.url(), "away", "_INBOX.away").await;
+    let away = connect(&house.server().url(), "away", "_INBOX.away").await;
     let subject = format!("chat.server.request.room.here.{verb}");
     let answer = away.request_with_headers(subject, with_id(&fresh()), body.to_string().into()).await.unwrap();
     serde_json::from_slice(&answer.payload).unwrap()

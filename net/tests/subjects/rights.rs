@@ -1,12 +1,15 @@
 //! What the generated accounts let nobody do, tried on a real server.
 
 use async_nats::{ConnectOptions, Event};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::harness::{HASH, House, PATIENCE, configuration, connect, nothing};
 use crate::nats::{Server, Version};
 use chamberlain_net::subjects::permissions::Users;
+use chamberlain_net::subjects::{OpenError, Options, Subjects};
 
 /// A client, and what the server tells it of its errors.
 async fn watched(house: &House, user: &str, inbox: &str) -> (async_nats::Client, mpsc::Receiver<String>) {
@@ -20,7 +23,7 @@ async fn watched(house: &House, user: &str, inbox: &str) -> (async_nats::Client,
             }
         }
     });
-    (options.connect(house.server.url()).await.unwrap(), errors)
+    (options.connect(house.server().url()).await.unwrap(), errors)
 }
 
 async fn refused(errors: &mut mpsc::Receiver<String>, what: &str) {
@@ -120,5 +123,39 @@ async fn both_servers_take_a_configuration_with_nkeys() {
     for version in [Version::Current, Version::Old] {
         let server = Server::start_with(version, &text);
         connect(&server.url(), "chamberlain", "_INBOX.chamberlain").await.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_server_trusts_a_certificate_of_its_own_authority_and_no_other() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let pem = |label: &str, der: &[u8]| {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
+    };
+    std::fs::write(&cert, pem("CERTIFICATE", made.cert.der())).unwrap();
+    std::fs::write(&key, pem(concat!("PRIVATE", " KEY"), &made.signing_key.serialize_der())).unwrap();
+    let files = format!("tls {{ cert_file: \"{}\", key_file: \"{}\" }}", cert.display(), key.display());
+    let server = Server::start_with(Version::Current, &format!("{files}\n{}", configuration()));
+    let house = House::nowhere();
+    let options = house.options_at(&server.url().replace("nats://", "tls://"));
+    let refused = Subjects::open(&house.nodes[0], &options).await.map(drop);
+    assert!(matches!(refused, Err(OpenError::Unreachable(_))), "{refused:?}");
+    let opened = Subjects::open(&house.nodes[0], &Options { trust: vec![cert], ..options }).await.unwrap();
+    opened.close().await;
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_before_anything_is_connected() {
+    let house = House::nowhere();
+    for (servers, said) in [
+        (vec![], "no address"),
+        (vec!["nats://ada:secret@127.0.0.1:1".to_owned()], "holds a user"),
+        (vec!["nats://127.0.0.1:1".to_owned(), "::".to_owned()], "address 2"),
+    ] {
+        let options = Options { servers, ..house.options_at("nats://127.0.0.1:1") };
+        let refused = Subjects::open(&house.nodes[0], &options).await.map(drop).unwrap_err().to_string();
+        assert!(refused.contains(said) && !refused.contains("secret"), "{refused}");
     }
 }
