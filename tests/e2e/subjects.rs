@@ -27,16 +27,17 @@ async fn a_client_that_is_not_ours_goes_through_everything_on_the_old_server() {
 }
 
 async fn tour(version: Version) {
-    let nats = Nats::start_with(version, &permissions());
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("subjects");
+    install_packages(&scripts).await;
+    let (public, seed) = nkey(&scripts).await;
+    let nats = Nats::start_with(version, &permissions(&public));
     let mut server = on_subjects(&nats, PASSWORD);
     server.go();
     server.accounts("account,name\nada.l,Ada\nbob,Bob\ncyd,Cyd\n");
 
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("subjects");
-    install_packages(&scripts).await;
     let mut script = Command::new("node");
     script.arg("tour.mjs").current_dir(&scripts).env("NATS_URL", nats.url()).env("SITE", "local");
-    script.env("NATS_PASSWORD", PASSWORD).stdin(Stdio::null()).kill_on_drop(true);
+    script.env("NATS_PASSWORD", PASSWORD).env("NATS_SEED", seed).stdin(Stdio::null()).kill_on_drop(true);
     let ended = tokio::time::timeout(PATIENCE, script.output()).await.expect("the tour ends in time");
     let ended = ended.expect("node is installed: Node.js 20 or newer is needed for the tour");
     let (printed, said) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
@@ -51,7 +52,7 @@ async fn tour(version: Version) {
 
 #[test]
 fn a_server_that_nats_does_not_take_says_so_and_ends() {
-    let nats = Nats::start_with(Version::Current, &permissions());
+    let nats = Nats::start_with(Version::Current, &permissions(HASH));
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("chamberlain.toml");
     std::fs::write(&file, format!("[subjects]\nurl = \"{}\"\nuser = \"chamberlain\"\n", nats.url())).unwrap();
@@ -72,10 +73,22 @@ fn on_subjects(nats: &Nats, password: &str) -> Server {
     server
 }
 
-/// What the command prints for a nats-server's configuration.
-fn permissions() -> String {
+/// A fresh nkey: the public half, and the seed.
+async fn nkey(scripts: &Path) -> (String, String) {
+    let made = "import { nkeys } from '@nats-io/transport-node'; const user = nkeys.createUser(); \
+                console.log(user.getPublicKey(), new TextDecoder().decode(user.getSeed()))";
+    let mut node = Command::new("node");
+    let printed = node.args(["--input-type=module", "-e", made]).current_dir(scripts).output().await.unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let (public, seed) = printed.trim().split_once(' ').expect("a pair");
+    (public.to_owned(), seed.to_owned())
+}
+
+/// What the command prints for a nats-server's configuration; `cyd` is known by this.
+fn permissions(cyd: &str) -> String {
     let home = tempfile::tempdir().unwrap();
-    let users = ["ada.l", "bob", "cyd"].map(|name| format!("user {name} {HASH}\n")).concat();
+    let users =
+        [("ada.l", HASH), ("bob", HASH), ("cyd", cyd)].map(|(name, proof)| format!("user {name} {proof}\n")).concat();
     let list = home.path().join("users.txt");
     std::fs::write(&list, format!("service chamberlain {HASH}\n{users}")).unwrap();
     let printed = command().args(["nats", "permissions"]).arg(list).arg("--data").arg(home.path()).output().unwrap();

@@ -5,17 +5,18 @@
 //
 // The accounts `ada.l` (anybody may have a dot in the name), `bob` and `cyd` are in the server's directory, and users of the NATS
 // server with this one password, with the permissions that `chamberlain nats permissions` printed. docs/subjects.md tells what is
-// sent and what comes back. Each step prints a line; the first that goes otherwise than told ends the tour with exit code 1.
+// sent and what comes back. With NATS_SEED, the seed of an nkey, `cyd` comes with that instead of the password. Each step prints a line; the first that goes otherwise than told ends the tour with exit code 1.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect, headers, nkeyAuthenticator } from '@nats-io/transport-node';
 // Opens and seals envelopes with WebCrypto alone; the module that the browser's client uses.
 import { Opener, Sealer, fromBase64 } from '../../web/envelope.js';
 
 const servers = process.env.NATS_URL ?? 'nats://127.0.0.1:4222';
 const site = process.env.SITE ?? 'local';
 const pass = process.env.NATS_PASSWORD ?? '';
+const seed = process.env.NATS_SEED;
 /** How long an answer or an event may take, milliseconds. */
 const PATIENCE = 10_000;
 /** As whom the sender's part of an event is sealed. */
@@ -51,7 +52,9 @@ class Person {
 
   static async come(account) {
     const inboxPrefix = `_INBOX.${token(account)}`;
-    const connection = await connect({ servers, user: account, pass, inboxPrefix, name: `tour of ${account}` });
+    const key = account === 'cyd' && seed ? new TextEncoder().encode(seed) : undefined;
+    const proof = key ? { authenticator: nkeyAuthenticator(key) } : { user: account, pass };
+    const connection = await connect({ servers, ...proof, inboxPrefix, name: `tour of ${account}` });
     return new Person(account, connection);
   }
 
