@@ -13,6 +13,9 @@ use super::raw::Raw;
 use super::server::Simulated;
 use super::{append, open, options, until_it_answers};
 
+/// How a client introduces itself that wants no more said than must be.
+const QUIET: &str = r#"{"verbose":false,"pedantic":false}"#;
+
 async fn head(logs: &JetStream, writer: &Writer) -> chamberlain_core::log::Head {
     until_it_answers(async || LogStore::head(logs, writer.log()).await).await
 }
@@ -161,4 +164,38 @@ async fn who_takes_nothing_is_cut_off_and_nobody_else() {
     let _broken = slow.stream.read_to_end(&mut rest).await;
     loud.say("PING\r\n").await;
     assert_eq!(loud.frame(Duration::from_secs(5)).await.as_deref(), Some("PONG"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_beyond_a_limit_is_refused_in_the_servers_words() {
+    let server = Simulated::start_with(|config| {
+        config.limits.connections = 2;
+        config.limits.subscriptions = 2;
+        config.limits.streams = 1;
+        config.limits.messages = 2;
+        config.limits.consumers = 1;
+    })
+    .await;
+    let (mut one, _two) = (Raw::connect(&server.url(), QUIET).await, Raw::connect(&server.url(), QUIET).await);
+    let mut third = String::new();
+    let mut stream = tokio::net::TcpStream::connect(server.server().address()).await.unwrap();
+    stream.read_to_string(&mut third).await.unwrap();
+    assert!(third.ends_with("-ERR 'maximum connections exceeded'\r\n"), "{third}");
+    one.say("SUB a 1\r\nSUB _I 2\r\nSUB c 3\r\n").await;
+    assert_eq!(one.frame(Duration::from_secs(5)).await.unwrap(), "-ERR 'maximum subscriptions exceeded'");
+    for (subject, payload, words) in [
+        ("$JS.API.STREAM.CREATE.S", r#"{"name":"S","subjects":["s.>"]}"#, "did_create"),
+        ("$JS.API.STREAM.CREATE.T", r#"{"name":"T","subjects":["t.>"]}"#, "maximum number of streams reached"),
+        ("s.1", "x", "\"seq\":1"),
+        ("s.1", "x", "\"seq\":2"),
+        ("s.1", "x", "maximum messages exceeded"),
+        ("$JS.API.CONSUMER.CREATE.S", r#"{"stream_name":"S","config":{}}"#, "consumer_create_response"),
+        ("$JS.API.CONSUMER.CREATE.S", r#"{"stream_name":"S","config":{}}"#, "maximum consumers limit reached"),
+        ("$JS.API.STREAM.CREATE.T", r#"{"name":"T","max_age":1}"#, "not simulated: max_age"),
+        ("$JS.API.STREAM.SNAPSHOT.S", "{}", "not simulated"),
+    ] {
+        one.say(&format!("PUB {subject} _I {}\r\n{payload}\r\n", payload.len())).await;
+        let said = one.frame(Duration::from_secs(5)).await.unwrap();
+        assert!(said.contains(words), "{subject} {payload}: {said}");
+    }
 }

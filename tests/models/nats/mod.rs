@@ -61,6 +61,7 @@ async fn logs_on_the_simulated_server_conform() {
     let server = Simulated::start().await;
     let logs = open(server.url()).await;
     conformance::run(async || Stores { logs: Arc::new(logs.clone()), ..MemoryStores::new().stores() }).await;
+    assert_eq!(server.server().statistics().deleted_ends, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,6 +77,7 @@ async fn a_tape_of_operations_agrees_with_the_model_on_the_simulated_server() {
     let soak = std::env::var_os("CHAMBERLAIN_SOAK").is_some();
     let mut server = Simulated::start().await;
     tape::play(&mut server, if soak { 100_000 } else { 4_000 }, tape::seed()).await;
+    assert_eq!(server.deleted_ends(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,8 @@ pub(super) struct Simulated {
     pub(super) disk: Disk,
     port: u16,
     server: Option<Server>,
+    /// Of the servers before.
+    deleted_ends: u64,
 }
 
 impl Simulated {
@@ -27,7 +29,7 @@ impl Simulated {
     pub(super) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(1, Clock::starting_at(1_795_270_775_000_000_000));
         configure(&mut config);
-        let mut simulated = Self { config, disk: Disk::new(), port: 0, server: None };
+        let mut simulated = Self { config, disk: Disk::new(), port: 0, server: None, deleted_ends: 0 };
         simulated.start_again().await;
         simulated
     }
@@ -40,8 +42,14 @@ impl Simulated {
         self.server.as_ref().unwrap()
     }
 
+    /// Deletions, over all lives, that the real server may answer by forgetting more.
+    pub(super) fn deleted_ends(&self) -> u64 {
+        self.deleted_ends + self.server().statistics().deleted_ends
+    }
+
     pub(super) async fn kill(&mut self) {
         if let Some(server) = self.server.take() {
+            self.deleted_ends += server.statistics().deleted_ends;
             server.kill().await;
         }
     }

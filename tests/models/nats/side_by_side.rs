@@ -79,9 +79,9 @@ impl Both {
         said.swap_remove(0)
     }
 
-    /// Whether the message at a sequence is the last of its subject, and not the only one. Where such a one is deleted, the real
-    /// server may take the subject for empty (2.10.27, after a restart: its index of subjects then names a block without the
-    /// subject), and lets a message follow that expects none. Ours does not; our store never deletes such a message.
+    /// Whether the message at a sequence is the last of its subject, and not the only one. Where such a one is deleted, and two or
+    /// more are left, the real server (2.10.27) says that the subject has none, and lets a message follow that expects none.
+    /// Ours does not, and counts whoever does it.
     async fn is_last_of_several(&mut self, sequence: u64) -> bool {
         let get = "$JS.API.DIRECT.GET.S";
         let said = self.one(get, &json!({ "seq": sequence })).await;

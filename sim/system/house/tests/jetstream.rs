@@ -216,6 +216,7 @@ async fn story(seed: u64, trace: Trace) {
     let read_out = nodes[0].spawn(read_out(trace.clone(), machine.url(), written));
     read_out.await.unwrap();
     let statistics = machine.server.lock().unwrap().as_ref().unwrap().statistics();
+    assert_eq!(statistics.deleted_ends, 0);
     trace.note(&format!("{statistics:?}"));
 }
 

@@ -41,6 +41,9 @@ pub struct Statistics {
     pub refused: u64,
     /// Messages that found too many others on their way into streams.
     pub dropped: u64,
+    /// Deletions of a subject's last message while it had older ones. The real server (2.10.27) may then say that the subject
+    /// is empty, and let a message follow that expects so; who depends on that must never do it.
+    pub deleted_ends: u64,
     /// Clients that were cut off because they took too little.
     pub slow_consumers: u64,
 }

@@ -101,6 +101,12 @@ impl Store {
         self.messages.get(self.subjects.get(subject)?.last()?)
     }
 
+    /// Whether the message at a sequence is the last of its subject, and not the only one.
+    pub(crate) fn is_last_of_several(&self, sequence: u64) -> bool {
+        let of_subject = self.get(sequence).and_then(|message| self.subjects.get(&message.subject));
+        of_subject.is_some_and(|sequences| sequences.len() > 1 && sequences.last() == Some(&sequence))
+    }
+
     /// The first message of a subject or pattern at a sequence or after it. An empty pattern is everything.
     pub(crate) fn next_of(&self, subject: &str, sequence: u64) -> Option<&Arc<Message>> {
         if subject.is_empty() || subject == ">" {

@@ -346,8 +346,9 @@ impl Hub {
         let sync = self.syncs();
         let done = if payload.is_empty() { Err(ApiError::BAD_REQUEST) } else { asked::<DeleteRequest>(payload, None) };
         let done = done.and_then(|asked| {
-            self.with_stream(account, name, |_, file| {
+            self.with_stream(account, name, |hub, file| {
                 let (first, last) = (file.store.first(), file.store.last);
+                hub.statistics.deleted_ends += u64::from(file.store.is_last_of_several(asked.seq));
                 match asked.seq {
                     sequence if file.remove(sequence, !asked.no_erase, sync) => Ok(json!({ "success": true })),
                     sequence if file.store.in_memory => Err(ApiError::sequence_not_found(sequence)),
