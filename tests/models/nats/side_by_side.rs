@@ -57,7 +57,7 @@ impl Both {
         subject: &str,
         headers: &[(&str, String)],
         payload: &str,
-        done: fn(&[String]) -> bool,
+        done: impl Fn(&[String]) -> bool,
     ) -> String {
         self.asked += 1;
         let (nth, mut said) = (self.asked, Vec::new());
@@ -434,6 +434,14 @@ async fn publication(both: &mut Both, subject: &str, last: u64, draw: &mut impl 
     both.ask(subject, &headers, &payload, answered).await
 }
 
+/// What a delivered message counts for: subject, subject for acknowledgements, headers and payload.
+fn counted(frame: &str) -> usize {
+    let line = frame.split("\r\n").next().unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    let (subject, reply, bytes) = (words[1], words[3], words[words.len() - 1]);
+    if reply.starts_with("$JS.ACK.") { subject.len() + reply.len() + bytes.parse::<usize>().unwrap() } else { 0 }
+}
+
 /// Makes a consumer, asks it for messages some times, and lets go of it.
 async fn walk(both: &mut Both, pattern: &str, sequence: u64, draw: &mut impl FnMut(u64) -> u64) {
     let mut config = json!({
@@ -448,9 +456,13 @@ async fn walk(both: &mut Both, pattern: &str, sequence: u64, draw: &mut impl FnM
     let question = json!({ "stream_name": "S", "config": config });
     both.one("$JS.API.CONSUMER.CREATE.S", &question).await;
     for _ in 0..draw(4) {
-        let question = json!({ "batch": 1 + draw(20), "max_bytes": 1_500 + draw(4_000), "no_wait": true });
+        let most = 1_500 + draw(4_000) as usize;
+        let question = json!({ "batch": 1 + draw(20), "max_bytes": most, "no_wait": true });
         let next = "$JS.API.CONSUMER.MSG.NEXT.S.CONSUMER!";
-        both.ask(next, &[], &question.to_string(), answered).await;
+        // Nothing more is said where the bytes are used up to the last.
+        let done =
+            |frames: &[String]| answered(frames) || frames.iter().map(|frame| counted(frame)).sum::<usize>() == most;
+        both.ask(next, &[], &question.to_string(), done).await;
     }
     both.one("$JS.API.CONSUMER.DELETE.S.CONSUMER!", &Value::Null).await;
 }

@@ -205,4 +205,54 @@ mod tests {
         assert_eq!(all("HELLO\r\n"), Err(Bad::Unknown));
         assert_eq!(all("SUB a\r\n"), Err(Bad::Arguments));
     }
+
+    #[test]
+    fn nonsense_is_refused_or_waits_within_the_limits() {
+        let parts: &[&str] = &[
+            "PUB",
+            "HPUB",
+            "SUB",
+            "UNSUB",
+            "CONNECT",
+            "PING",
+            " ",
+            " ",
+            " ",
+            "a",
+            "b.>",
+            "*",
+            "-1",
+            "0",
+            "3",
+            "9",
+            "99",
+            "18446744073709551616",
+            "{",
+            "}",
+            "\"a\":1",
+            "\r\n",
+            "\r\n",
+            "\r\n",
+            "\n",
+            "\u{0}",
+            "é",
+            "NATS/1.0",
+        ];
+        let limits = Limits { payload: 100, line: 64, ..Limits::default() };
+        let mut random = crate::random::Random::new(1);
+        let (mut taken, mut refused) = (0, 0);
+        for _ in 0..50_000 {
+            let length = 1 + random.below(30);
+            let text: String = (0..length).map(|_| parts[random.below(parts.len() as u64) as usize]).collect();
+            let mut read = BytesMut::from(text.as_str());
+            loop {
+                match next(&mut read, &limits) {
+                    Ok(Some(_)) => taken += 1,
+                    Ok(None) => break assert!(read.len() <= limits.line + 2 + limits.payload + 2, "{text:?}"),
+                    Err(_) => break refused += 1,
+                }
+            }
+        }
+        assert!(taken > 500 && refused > 10_000, "{taken} taken, {refused} refused");
+    }
 }
