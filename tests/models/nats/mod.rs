@@ -98,6 +98,14 @@ async fn a_simulated_server_is_judged_as_a_real_one() {
     }
     let stranger = JetStream::open(Options { opening: PATIENCE, ..options(server.url()) }).await;
     assert!(matches!(stranger.err(), Some(OpenError::Unreachable(_))));
+    let known = chamberlain_sim_nats::Credentials::Token("secret".into());
+    let users = vec![chamberlain_sim_nats::User { credentials: known }];
+    let server = Simulated::start_with(|config| config.accounts[0].users = users).await;
+    for (token, is_let_in) in [("secret", true), ("guess", false)] {
+        let credentials = Credentials::Token(token.into());
+        let opened = JetStream::open(Options { credentials, opening: PATIENCE, ..options(server.url()) }).await;
+        assert_eq!(opened.is_ok(), is_let_in, "{token}");
+    }
     let lazy = Simulated::start_with(|config| {
         accounts(config);
         config.syncing = chamberlain_sim_nats::Syncing::LAZY;

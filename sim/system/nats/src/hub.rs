@@ -134,7 +134,7 @@ impl Hub {
         self.config.accounts.iter().any(|account| !account.users.is_empty())
     }
 
-    /// Somebody connects, and is greeted. None where there are too many.
+    /// Somebody connects, and is greeted; where there are too many, told so and cut off.
     pub(crate) fn enter(&mut self, local: SocketAddr, remote: SocketAddr) -> (u64, Arc<Outbox>) {
         self.next_client += 1;
         let id = self.next_client;

@@ -6,7 +6,7 @@
 //! A [`Disk`] keeps apart what was written and what was synced, and outlives the [`Server`].
 //!
 //! Answers, their order and their words are those of nats-server 2.10.27, as far as a store of logs can tell. Not simulated:
-//! clusters (nor replicas, elections, lagging copies), TLS, permissions, push consumers and acknowledged ones, streams with an
+//! clusters (nor replicas, elections, lagging copies), domains, TLS, permissions, push consumers and acknowledged ones, streams with an
 //! age, mirrors, sources, work queues; who asks for those is refused with "not simulated".
 #![forbid(unsafe_code)]
 
