@@ -340,9 +340,9 @@ fn a_stream_survives_that_options_are_set_on_what_stands_for_it() {
 #[test]
 fn a_host_is_looked_up_by_number_alone() {
     simulate(1, Machines::default(), Link::default(), || async {
-        let found: Vec<SocketAddr> = super::lookup_host(("10.1.2.3", 80)).await.expect("numbers").collect();
+        let found: Vec<SocketAddr> = lookup_host(("10.1.2.3", 80)).await.expect("numbers").collect();
         assert_eq!(found, [SocketAddr::from(([10, 1, 2, 3], 80))]);
-        let named = super::lookup_host(("a.name", 80)).await.err().map(|why| why.kind());
+        let named = lookup_host(("a.name", 80)).await.err().map(|why| why.kind());
         assert_eq!(named, Some(ErrorKind::NotFound));
     });
 }
