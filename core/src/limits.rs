@@ -115,7 +115,7 @@ limits! {
     /// Milliseconds of silence after which another node is taken for gone.
     silent_ms: u32 = 3_500, 100 => 600_000;
     /// Milliseconds for which a node waits for another one to answer a command, before it carries it out itself.
-    forward_ms: u32 = 2_000, 50 => 60_000;
+    forward_ms: u32 = 5_000, 50 => 60_000;
     /// Commands that wait for answers of other nodes; those beyond are carried out where they came in.
     forwards_waiting: u32 = 16_384, 1 => 1_000_000;
     /// Items of one page of history.

@@ -43,7 +43,7 @@ pub async fn connect(client: Client, site: SiteId) -> Result<Connected, NatsBusE
     let to_me = subscribe(bus.to(life)).await?;
     let to_all = subscribe(bus.all()).await?;
     let nobody = subscribe(format!("{}.*", bus.nobody())).await?;
-    // The server knows of them before anybody is told that this node is there.
+    // They go out before what this node says, on the same connection: who hears that it is there can reach it.
     client.flush().await.map_err(|error| NatsBusError(error.to_string()))?;
     let (sender, heard) = mpsc::channel(LETTERS_WAITING);
     let prefix = format!("{}.", bus.nobody());

@@ -54,6 +54,8 @@ pub(super) struct Colleagues {
     /// Other nodes live than before.
     pub(super) changed: Notify,
     namesake: AtomicBool,
+    /// Somebody may be gone of whom something was asked.
+    left: AtomicBool,
 }
 
 /// Commands that other nodes were asked to carry out. Numbers rise, so the first one is the oldest.
@@ -112,6 +114,7 @@ impl Colleagues {
             sooner: Notify::new(),
             changed: Notify::new(),
             namesake: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         };
         (colleagues, Trays { heard, post: posted, desks: asked })
     }
@@ -158,10 +161,12 @@ impl Colleagues {
             }
             let id = waiting.next;
             waiting.next += 1;
+            if waiting.commands.is_empty() {
+                self.sooner.notify_one();
+            }
             waiting.commands.insert(id, Away { to, until: now.after(self.patience), request, reply });
             id
         };
-        self.sooner.notify_one();
         let letter = Letter::Command { from: self.life, id, request: encoded };
         if self.write(Some(to), &letter, id) {
             return Ok(());
@@ -213,6 +218,7 @@ impl Colleagues {
                 }
                 Effect::Changed => {
                     tracing::info!(nodes = live, kinds, "other nodes serve than before");
+                    self.left.store(true, Ordering::Release);
                     self.changed.notify_one();
                 }
                 Effect::Namesake { life } => {
@@ -227,11 +233,19 @@ impl Colleagues {
 
     /// Takes commands out that nobody will answer any more.
     fn overdue(&self, now: Instant) -> Vec<Away> {
-        let alive: Vec<Life> = self.fleet.lock().others().map(|said| said.life).collect();
+        let mut overdue = Vec::new();
         let mut waiting = self.waiting.lock();
-        let gone = |away: &Away| away.until <= now || !alive.contains(&away.to);
-        let ids: Vec<u64> = waiting.commands.iter().filter(|(_, away)| gone(away)).map(|(id, _)| *id).collect();
-        ids.iter().filter_map(|id| waiting.commands.remove(id)).collect()
+        // All are waited for as long: those that were sent first are overdue first.
+        while let Some(oldest) = waiting.commands.first_entry().filter(|oldest| oldest.get().until <= now) {
+            overdue.push(oldest.remove());
+        }
+        if self.left.swap(false, Ordering::AcqRel) {
+            let alive: Vec<Life> = self.fleet.lock().others().map(|said| said.life).collect();
+            let gone = waiting.commands.iter().filter(|(_, away)| !alive.contains(&away.to));
+            let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
+            overdue.extend(gone.iter().filter_map(|id| waiting.commands.remove(id)));
+        }
+        overdue
     }
 
     fn take(&self, id: u64) -> Option<Away> {

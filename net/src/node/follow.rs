@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chamberlain_core::id::{LogId, RoomId};
+use chamberlain_core::log::Head;
 use chamberlain_core::retry::{Backoff, Failure};
 use chamberlain_core::time::Instant;
 use chamberlain_stores::Moved;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::sleep;
 
-use super::load::{self, Stands};
+use super::load::{self, DOUBT, Stands};
 use super::turns::Turns;
 use super::{Inner, room};
 use crate::lock::Lock;
@@ -34,13 +35,20 @@ pub(super) struct Following {
     logs: Turns<LogId>,
     /// Rooms of which is to be found out whether their logs lost something.
     suspected: Lock<BTreeSet<RoomId>>,
+    /// Where rooms were last said to end.
+    heads: Lock<BTreeMap<RoomId, Head>>,
     /// Rooms of this node to which another one appended, and when that was first heard.
     others: Lock<BTreeMap<RoomId, Instant>>,
 }
 
 impl Following {
     pub(super) fn new() -> Self {
-        Self { logs: Turns::new(LOGS_AT_ONCE), suspected: Lock::default(), others: Lock::default() }
+        Self {
+            logs: Turns::new(LOGS_AT_ONCE),
+            suspected: Lock::default(),
+            heads: Lock::default(),
+            others: Lock::default(),
+        }
     }
 
     /// The log is to be read to its head.
@@ -102,14 +110,18 @@ impl Inner {
             LogId::Room(id) => {
                 let cell = self.rooms.lock().get(id).cloned();
                 let room = cell.as_ref().and_then(|cell| cell.get());
-                if room.is_some_and(|room| room.is_at(moved.head.revision)) {
-                    return;
+                if let Some(room) = room {
+                    self.is_the_same(room, moved.head);
+                    if room.is_at(moved.head.revision) {
+                        return;
+                    }
                 }
                 if self.owns(*id) {
                     self.following.others.lock().entry(*id).or_insert(self.clock.now());
                 }
                 // One that is being loaded may have been read before this record was there.
                 if cell.is_some() {
+                    self.following.heads.lock().insert(*id, moved.head);
                     self.following.push(moved.log);
                 }
             }
@@ -139,11 +151,22 @@ impl Inner {
 
     /// Compares what is shown here with the log: a server that came back may have forgotten what it acknowledged (RACES.md, N-14).
     async fn compare(&self, room: &room::Room) -> Result<(), Failure> {
-        let known = room.hub.lock().state().head();
-        if load::stands(&self.stores, &LogId::Room(room.id), known).await? == Stands::Lost {
-            self.lost(room, known.revision);
+        let (log, known) = (LogId::Room(room.id), room.hub.lock().state().head());
+        if load::stands(&self.stores, &log, known).await? == Stands::Lost {
+            sleep(DOUBT).await;
+            if load::stands(&self.stores, &log, known).await? == Stands::Lost {
+                self.lost(room, known.revision);
+            }
         }
         Ok(())
+    }
+
+    /// What is stored at a revision is what is shown there, or the log is another one.
+    fn is_the_same(&self, room: &room::Room, stored: Head) {
+        let shown = room.hub.lock().state().head();
+        if shown.revision == stored.revision && shown != stored {
+            self.lost(room, shown.revision);
+        }
     }
 
     async fn follow(self: &Arc<Self>, log: &LogId) -> Result<(), Failure> {
@@ -155,6 +178,9 @@ impl Inner {
                 }
                 let Ok(room) = self.room(*id).await else { return Err(Failure::Transient) };
                 room::catch_up(self, &room).await?;
+                if let Some(head) = self.following.heads.lock().remove(id) {
+                    self.is_the_same(&room, head);
+                }
                 if self.following.suspected.lock().contains(id) {
                     self.compare(&room).await?;
                     self.following.suspected.lock().remove(id);

@@ -1,6 +1,7 @@
 //! A fold at the head of its log: from the latest snapshot and what came after it.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chamberlain_core::id::{LogId, Revision, RoomId};
@@ -31,15 +32,23 @@ pub(super) async fn fold(stores: &Stores, room: RoomId, remembered: u32) -> Resu
     // Read before the head is: what is done by then is in the log.
     let done = stores.marks.get(&[cursor_mark(room)]).await.map_err(|error| classify(&error))?;
     let done = done.first().map_or(Revision::ZERO, |done| Revision(*done));
+    let mut doubted = false;
     loop {
         let after = fold.state.head().revision;
         let records = read(stores, &log, after).await?;
         if records.is_empty() {
-            let stands = stands(stores, &log, fold.state.head()).await?;
+            let head = fold.state.head();
+            // What is done of it was in it: a log that ends before that lost it just as surely.
+            let stands = if head.revision < done { Stands::Lost } else { stands(stores, &log, head).await? };
+            if stands == Stands::Lost && !doubted {
+                doubted = true;
+                tokio::time::sleep(DOUBT).await;
+                continue;
+            }
             if stands == Stands::Ahead {
                 continue;
             }
-            if stands == Stands::Lost || fold.state.head().revision < done {
+            if stands == Stands::Lost {
                 tracing::error!(%log, head = %fold.state.head().revision, %done, "the log lost what it had acknowledged");
                 return Err(Failure::Permanent);
             }
@@ -68,6 +77,10 @@ pub(super) enum Stands {
     /// It ends earlier, or there and is another one: it lost what it had acknowledged.
     Lost,
 }
+
+/// A log that seems to have lost something is looked at again after this: a server that lost its quorum believes for so long that
+/// it leads, and answers with what it had.
+pub(super) const DOUBT: Duration = Duration::from_secs(11);
 
 /// How a log stands to a head that was in it, read authoritatively. DESIGN.md, "Durable means durable".
 pub(super) async fn stands(stores: &Stores, log: &LogId, known: Head) -> Result<Stands, Failure> {

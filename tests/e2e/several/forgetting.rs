@@ -12,8 +12,8 @@ use super::valkey;
 use crate::harness::{Client, account};
 use crate::nats;
 
-/// How long it may take until what was lost is noticed.
-const NOTICED: Duration = Duration::from_secs(15);
+/// How long it may take until what was lost is believed to be: nodes look twice, eleven seconds apart.
+const NOTICED: Duration = Duration::from_secs(60);
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
