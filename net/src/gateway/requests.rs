@@ -152,6 +152,14 @@ impl Session {
 async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, open: Open) -> Result<Done, Refused> {
     let kinds = open.kinds.as_deref().map(known_kinds).transpose()?;
     let room = inner.room_for(&who.account, open.room).await?;
+    let resumes = open.position.as_ref().filter(|position| !position.is_empty());
+    let resumes = resumes.map(|position| Position::from_blob(position, open.room, &inner.settings.keys));
+    let reached = match (&resumes, open.from) {
+        (Some(position), _) => position.as_ref().map_or(Revision::ZERO, |position| position.head.revision),
+        (None, from) => from.map_or(Revision::ZERO, Revision::previous),
+    };
+    // Another node may have sent what this one was not shown yet.
+    inner.reaches(&room, reached).await?;
     let view = inner.room_view(who, &room).await?;
     let head = {
         let hub = room.hub.lock();
@@ -161,27 +169,22 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
         }
         hub.state().head()
     };
-    let (after, chain) = match &open.position {
-        Some(position) if !position.is_empty() => {
-            let position = Position::from_blob(position, open.room, &inner.settings.keys);
-            match position {
-                // Whether its digest is one of this log, the hub finds out where the socket's chain meets its own. At the
-                // head nothing follows that could meet it, and it is looked at here.
-                Some(position) if position.head.revision < head.revision || position.head == head => {
-                    (position.head.revision, Some(position.head.digest))
-                }
-                found => {
-                    if found.is_some() {
-                        tracing::error!(room = %room.id, "a client holds a position that is not in the log: it lost something");
-                        inner.metrics.position_ahead();
-                    }
-                    inner.sockets.unlisten(handle, room.id);
-                    let reset = ServerFrame::Reset { room: room.id, why: ResetWhy::UnknownPosition };
-                    return Ok(Done::Told(Input::Control { frame: framed(inner, handle.codec, &reset) }));
-                }
-            }
+    let (after, chain) = match resumes {
+        // Whether its digest is one of this log, the hub finds out where the socket's chain meets its own. At the head nothing
+        // follows that could meet it, and it is looked at here.
+        Some(Some(position)) if position.head.revision < head.revision || position.head == head => {
+            (position.head.revision, Some(position.head.digest))
         }
-        _ => match (open.from, open.limit) {
+        Some(found) => {
+            if found.is_some() {
+                tracing::error!(room = %room.id, "a client holds a position that is not in the log: it lost something");
+                inner.metrics.position_ahead();
+            }
+            inner.sockets.unlisten(handle, room.id);
+            let reset = ServerFrame::Reset { room: room.id, why: ResetWhy::UnknownPosition };
+            return Ok(Done::Told(Input::Control { frame: framed(inner, handle.codec, &reset) }));
+        }
+        None => match (open.from, open.limit) {
             (Some(from), _) => begin_at(from.previous().min(head.revision)),
             (None, Some(limit)) => begin_at(Revision(head.revision.0.saturating_sub(limit.into()))),
             (None, None) => (head.revision, Some(head.digest)),

@@ -66,6 +66,14 @@ impl Inner {
         Ok(room)
     }
 
+    /// Reads the room on to its head, where somebody knows of a later revision than is shown here.
+    pub(crate) async fn reaches(&self, room: &Arc<Room>, revision: Revision) -> Result<(), Refused> {
+        if self.colleagues.is_some() && room.hub.lock().state().head().revision < revision {
+            catch_up(self, room).await.map_err(|_| Reason::StoreUnavailable)?;
+        }
+        Ok(())
+    }
+
     async fn load_room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Failure> {
         let _turn = self.loads.acquire().await.map_err(|_| Failure::Transient)?;
         let settings = &self.settings;
