@@ -29,7 +29,7 @@ impl Play {
     pub fn new(nodes: usize, accounts: &[u8]) -> Self {
         let cast = accounts.iter().map(|account| (*account, Codec::Json, true)).collect();
         // Time for everybody to be welcomed.
-        Self { cast, knobs: Knobs::plain(nodes, accounts.len()), lines: Vec::new(), now: 50_000 }
+        Self { cast, knobs: Knobs::plain(nodes, accounts.len()), lines: Vec::new(), now: 150_000 }
     }
 
     /// With these limits.
