@@ -2,24 +2,24 @@
 //! without power and paused in the middle of it all. The same seed gives the same trace.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-use std::net::SocketAddr;
+mod machines;
+
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chamberlain_core::id::Revision;
 use chamberlain_core::log::{RecordBytes, erase_body};
-use chamberlain_sim_nats::{Clock, Config, Disk, Server, Syncing as When};
+use chamberlain_sim_nats::Syncing as When;
 use chamberlain_stores::conformance::Writer;
 use chamberlain_stores::jetstream::{JetStream, Options, Syncing};
 use chamberlain_stores::{Appended, LogStore, Pending, StoreError};
-use madsim::runtime::{Handle, NodeHandle, Runtime};
-use tokio::net::TcpListener;
+use machines::{Machine, number};
+use madsim::runtime::{Handle, Runtime};
 use tokio::sim::{self, Link, Machines};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 
-const PORT: u16 = 4_222;
 const MILLIS: Duration = Duration::from_millis(1);
 
 /// What happened, in order, with the simulated microsecond.
@@ -30,77 +30,6 @@ impl Trace {
     fn note(&self, words: &str) {
         self.0.lock().unwrap().push(format!("{} {words}", sim::elapsed().as_micros()));
     }
-}
-
-/// A machine with a simulated server.
-struct Machine {
-    node: madsim::task::NodeId,
-    host: u64,
-    disk: Disk,
-    config: Config,
-    server: Arc<Mutex<Option<Server>>>,
-}
-
-impl Machine {
-    fn new(seed: u64, syncing: When) -> Self {
-        let node = Handle::current().create_node().name("nats").build();
-        let mut config = Config::new(seed, Clock::starting_at(1_795_270_775_000_000_000));
-        config.syncing = syncing;
-        config.storing = (MILLIS / 5, 3 * MILLIS);
-        let host = number(&node);
-        Self { node: node.id(), host, disk: Disk::new(), config, server: Arc::default() }
-    }
-
-    fn url(&self) -> String {
-        format!("nats://{}:{PORT}", sim::address(self.host))
-    }
-
-    fn start(&self) {
-        let (config, disk, server) = (self.config.clone(), self.disk.clone(), self.server.clone());
-        let node = Handle::current().get_node(self.node).unwrap();
-        drop(node.spawn(async move {
-            let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], PORT))).await.unwrap();
-            *server.lock().unwrap() = Some(Server::start(listener, config, &disk).unwrap());
-        }));
-    }
-
-    /// Ends the process, or takes the machine's power, for a while.
-    async fn down(&self, without_power: bool, span: Duration) {
-        if without_power {
-            sim::off(self.host);
-        } else {
-            sim::exit(self.host);
-        }
-        Handle::current().kill(self.node);
-        if without_power {
-            self.disk.lose_unsynced();
-        }
-        sleep(span).await;
-        sim::on(self.host);
-        Handle::current().restart(self.node);
-        self.start();
-    }
-
-    async fn pause(&self, span: Duration) {
-        let pause = |pause| self.server.lock().unwrap().as_ref().unwrap().pause(pause);
-        pause(true);
-        sleep(span).await;
-        pause(false);
-    }
-
-    /// Cuts a host off, in both directions, for a while.
-    async fn cut(&self, host: u64, span: Duration) {
-        let before = sim::link(host, self.host);
-        for (cut, span) in [(true, span), (false, Duration::ZERO)] {
-            sim::set_link(host, self.host, Link { cut, ..before });
-            sim::set_link(self.host, host, Link { cut, ..before });
-            sleep(span).await;
-        }
-    }
-}
-
-fn number(node: &NodeHandle) -> u64 {
-    node.id().to_string().parse().unwrap()
 }
 
 fn options(url: String) -> Options {
