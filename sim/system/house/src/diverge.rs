@@ -1,4 +1,4 @@
-//! Whether a seed is the same run in every process: two of them, with environments of different sizes.
+//! Whether a seed, or each of several, is the same run in every process: two of them, with environments of different sizes.
 
 use std::fs;
 
@@ -7,10 +7,16 @@ use crate::{Diverge, One};
 
 /// Tells the first difference; whether there is none.
 pub(crate) fn run(asked: &Diverge) -> Result<bool, String> {
-    let seed = asked.seed.or(asked.seed_option).unwrap_or(1);
+    let first = asked.seed.or(asked.seed_option).unwrap_or(1);
     let folder = std::env::temp_dir().join(format!("chamberlain-diverge-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|why| why.to_string())?;
-    let compared = compare(asked, seed, &folder);
+    let mut compared = Ok(true);
+    for seed in first..first.saturating_add(asked.seeds) {
+        compared = compare(asked, seed, &folder);
+        if !matches!(compared, Ok(true)) {
+            break;
+        }
+    }
     // Whatever came of it, the files are of no more use.
     let _left = fs::remove_dir_all(&folder);
     compared

@@ -90,6 +90,9 @@ struct Diverge {
     /// The seed.
     #[arg(long = "seed", id = "seed_option", value_name = "SEED")]
     seed_option: Option<u64>,
+    /// How many seeds, from that one on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
     /// A scenario instead of what the seed makes of it.
     #[arg(long)]
     scenario: Option<String>,
