@@ -14,7 +14,7 @@ use super::session::{Done, Session};
 use crate::auth::Identity;
 use crate::node::{Handle, Inner, Node, Room};
 
-/// How much of a log is read at once for one connection: about what one write takes, for one that does not read holds it.
+/// How much of a log is read at once for one connection: about what one write takes, for one that does not read
 /// holds it.
 const FETCH_BYTES: usize = 128 * 1024;
 

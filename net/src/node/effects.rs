@@ -135,10 +135,8 @@ impl Inner {
         match item.event {
             Event::MembersAdded { accounts, .. } => {
                 let room = self.room(id).await.map_err(|_| Failure::Transient)?;
-                if room.hub.lock().state().head().revision < item.revision {
-                    // Another node appended it, and it is not shown here yet: what the room is may be in it.
-                    super::room::catch_up(self, &room).await?;
-                }
+                // Another node may have appended it, and what the room is may be in it.
+                self.show_to(&room, item.revision).await?;
                 let origin = Origin::of(room.hub.lock().state());
                 let joined = |account: &AccountId| (account.clone(), origin.joined(account, item.revision));
                 self.record_changes(accounts.iter().map(joined).collect()).await?;

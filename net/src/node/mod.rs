@@ -42,8 +42,6 @@ pub use admin::{AdminRoom, BodyState, LogItem};
 use colleagues::Colleagues;
 pub(crate) use observer::Observer;
 pub(crate) use room::Room;
-#[cfg(feature = "nats")]
-pub(crate) use room::catch_up;
 pub(crate) use sockets::{Handle, Notes, Sockets};
 
 /// How long old key versions are handed out.

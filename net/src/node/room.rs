@@ -66,12 +66,18 @@ impl Inner {
         Ok(room)
     }
 
-    /// Reads the room on to its head, where somebody knows of a later revision than is shown here.
+    /// Reads the room on to its head, where less of it is shown here than this revision.
+    pub(crate) async fn show_to(&self, room: &Arc<Room>, revision: Revision) -> Result<(), Failure> {
+        let shown = room.hub.lock().state().head().revision;
+        if shown < revision { catch_up(self, room).await } else { Ok(()) }
+    }
+
+    /// The same for a revision that a client names: only another node can have told it of a later one.
     pub(crate) async fn reaches(&self, room: &Arc<Room>, revision: Revision) -> Result<(), Refused> {
-        if self.colleagues.is_some() && room.hub.lock().state().head().revision < revision {
-            catch_up(self, room).await.map_err(|_| Reason::StoreUnavailable)?;
+        match self.colleagues {
+            Some(_) => self.show_to(room, revision).await.map_err(|_| Reason::StoreUnavailable.into()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn load_room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Failure> {
@@ -395,7 +401,7 @@ impl Inner {
 }
 
 /// Shows the hub what was appended by others.
-pub(crate) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Failure> {
+pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Failure> {
     let log = LogId::Room(room.id);
     loop {
         let head = room.hub.lock().state().head();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use async_nats::Subscriber;
 use chamberlain_core::id::{MessageId, RequestId, RoomId};
 use chamberlain_core::limits::Limits;
 use chamberlain_core::room::{Command, Content, History, Submit};
 use chamberlain_net::auth::Identity;
 use serde_json::{Value, json};
 
-use crate::harness::{House, PATIENCE, SILENCE, message, next, next_subject, nothing, open, order};
+use crate::harness::{House, PATIENCE, Person, SILENCE, message, next, next_subject, nothing, open, order};
 use crate::nats::Version;
 
 #[tokio::test]
@@ -29,15 +30,21 @@ async fn an_account_hears_of_the_room_then_gets_its_key_then_what_needs_it() {
     nothing(&mut own).await;
 }
 
-#[tokio::test]
-async fn a_new_version_reaches_members_before_the_first_event_under_it_and_nobody_else() {
-    let house = House::start().await;
+/// Three people in a room of the first, and where the other two hear of keys: both have the first one.
+async fn three_with_the_first_key(house: &House) -> ([Person; 3], [Subscriber; 2], String) {
     let (ada, bob, cyd) = (house.person("ada").await, house.person("bob").await, house.person("cyd").await);
     let (mut at_bob, mut at_cyd) = (bob.hear("event.room.key").await, cyd.hear("event.room.key").await);
     let room = ada.channel(&["bob", "cyd"]).await;
     for listening in [&mut at_bob, &mut at_cyd] {
         assert_eq!(next(listening).await["version"], 0);
     }
+    ([ada, bob, cyd], [at_bob, at_cyd], room)
+}
+
+#[tokio::test]
+async fn a_new_version_reaches_members_before_the_first_event_under_it_and_nobody_else() {
+    let house = House::start().await;
+    let ([ada, bob, _cyd], [mut at_bob, mut at_cyd], room) = three_with_the_first_key(&house).await;
     let subject = format!("chat.room.{room}.event");
     let mut events = bob.listen(subject.clone()).await;
     let mut lines = order(&house, "bob", &["chat.user.bob.event.>".into(), subject.clone()]).await;
@@ -144,12 +151,7 @@ async fn who_heard_of_a_room_from_another_node_gets_its_next_key_from_this_one()
 #[tokio::test]
 async fn who_is_shut_out_gets_no_key_although_it_is_still_in_the_room() {
     let house = House::start().await;
-    let (ada, bob, cyd) = (house.person("ada").await, house.person("bob").await, house.person("cyd").await);
-    let (mut at_bob, mut at_cyd) = (bob.hear("event.room.key").await, cyd.hear("event.room.key").await);
-    let room = ada.channel(&["bob", "cyd"]).await;
-    for listening in [&mut at_bob, &mut at_cyd] {
-        assert_eq!(next(listening).await["version"], 0);
-    }
+    let ([_ada, _bob, _cyd], [mut at_bob, mut at_cyd], room) = three_with_the_first_key(&house).await;
     // As if the server had stopped between shutting it out and removing it.
     let node = &house.nodes[0];
     let mut entry = node.account_entry(&"bob".parse().unwrap()).await.unwrap();

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::heard::Heard;
 use super::written::{HEADER_MESSAGE, HEADER_SENDER, RoomEvent, Subscription};
 use super::{Changed, Moment, Said, Settled, Shown, Told};
-use crate::node::{Inner, Node, Room, catch_up};
+use crate::node::{Inner, Node, Room};
 use crate::subjects::answer::{KeyView, written};
 use crate::subjects::figures::Kind;
 use crate::subjects::{Figures, names, publish};
@@ -385,10 +385,8 @@ impl Writer {
     /// The key of now, to an account that came at the room's revision `at`.
     async fn current_key(&mut self, id: RoomId, at: Revision, account: &AccountId) {
         let Ok(room) = self.inner.room(id).await else { return self.figures().dropped(Kind::Key, 1) };
-        // The room's record may be another node's, and its effects ours.
-        if room.hub.lock().state().head().revision < at {
-            let _read_later = catch_up(&self.inner, &room).await;
-        }
+        // The room's record may be another node's, and its effects ours. Where it cannot be read, what is shown decides.
+        let _unread = self.inner.show_to(&room, at).await;
         let version = {
             let hub = room.hub.lock();
             let state = hub.state();

@@ -3,9 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod machines;
+mod story;
 
-use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chamberlain_core::id::Revision;
@@ -15,22 +14,13 @@ use chamberlain_stores::conformance::Writer;
 use chamberlain_stores::jetstream::{JetStream, Options, Syncing};
 use chamberlain_stores::{Appended, LogStore, Pending, StoreError};
 use machines::{Machine, number};
-use madsim::runtime::{Handle, Runtime};
+use madsim::runtime::Handle;
+use story::{Trace, simulate, twins};
 use tokio::sim::{self, Link, Machines};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 const MILLIS: Duration = Duration::from_millis(1);
-
-/// What happened, in order, with the simulated microsecond.
-#[derive(Clone, Default)]
-struct Trace(Arc<Mutex<Vec<String>>>);
-
-impl Trace {
-    fn note(&self, words: &str) {
-        self.0.lock().unwrap().push(format!("{} {words}", sim::elapsed().as_micros()));
-    }
-}
 
 fn options(url: String) -> Options {
     Options::new("home".parse().unwrap(), url, Syncing::Promised)
@@ -51,7 +41,7 @@ async fn until_it_answers<'a, T>(trace: &Trace, ask: impl Fn() -> Pending<'a, T>
     loop {
         match ask().await {
             Err(StoreError::Unavailable(why) | StoreError::Unknown(why)) => {
-                trace.note(&format!("not yet: {why}"));
+                trace.note(format_args!("not yet: {why}"));
                 sleep(50 * MILLIS).await;
             }
             answered => return answered.unwrap(),
@@ -66,13 +56,13 @@ async fn append(trace: &Trace, logs: &JetStream, writer: &mut Writer, events: us
         let appended =
             until_it_answers(trace, || logs.append(writer.log(), writer.head(), record.clone(), after)).await;
         let Appended::Conflict(conflict) = appended else {
-            trace.note(&format!("{} to {}", writer.log(), after.revision));
+            trace.note(format_args!("{} to {}", writer.log(), after.revision));
             writer.set_head(after);
             return record;
         };
         let before = Revision(record.first.0 - 1);
         let there = until_it_answers(trace, || logs.read(writer.log(), before, 1)).await;
-        trace.note(&format!("{} is at {}", writer.log(), conflict.head.revision));
+        trace.note(format_args!("{} is at {}", writer.log(), conflict.head.revision));
         writer.set_head(conflict.head);
         if there.first() == Some(&record) {
             return record;
@@ -88,8 +78,8 @@ async fn work(trace: Trace, url: String, tag: u64, shared: String) -> [Vec<Recor
     let watching = tokio::spawn(async move {
         loop {
             match watcher.recv().await {
-                Ok(moved) => told.note(&format!("{tag} is told: {} is at {}", moved.log, moved.head.revision)),
-                Err(RecvError::Lagged(_)) => told.note(&format!("{tag} may have lost some")),
+                Ok(moved) => told.note(format_args!("{tag} is told: {} is at {}", moved.log, moved.head.revision)),
+                Err(RecvError::Lagged(_)) => told.note(format_args!("{tag} may have lost some")),
                 Err(RecvError::Closed) => return,
             }
         }
@@ -101,14 +91,14 @@ async fn work(trace: Trace, url: String, tag: u64, shared: String) -> [Vec<Recor
         if nth % 5 == 2 {
             let erased = record.last;
             until_it_answers(&trace, || logs.erase(own.log(), erased)).await;
-            trace.note(&format!("{} without {erased}", own.log()));
+            trace.note(format_args!("{} without {erased}", own.log()));
             written[0].push(erase_body(&record, erased).unwrap());
         } else {
             written[0].push(record);
         }
         written[1].push(append(&trace, &logs, &mut other, 1).await);
         let read = until_it_answers(&trace, || logs.read(own.log(), Revision(nth as u64), 2_000)).await;
-        trace.note(&format!("{tag} reads {}", read.len()));
+        trace.note(format_args!("{tag} reads {}", read.len()));
         sleep(Duration::from_millis(150 + 13 * tag)).await;
     }
     drop(logs);
@@ -146,7 +136,7 @@ async fn story(seed: u64, trace: Trace) {
     read_out.await.unwrap();
     let statistics = machine.server.lock().unwrap().as_ref().unwrap().statistics();
     assert_eq!(statistics.deleted_ends, 0);
-    trace.note(&format!("{statistics:?}"));
+    trace.note(format_args!("{statistics:?}"));
 }
 
 async fn all(trace: &Trace, logs: &JetStream, writer: &Writer) -> Vec<RecordBytes> {
@@ -171,25 +161,10 @@ async fn read_out(trace: Trace, url: String, written: Vec<[Vec<RecordBytes>; 2]>
     assert_eq!(logs.list(None, 10).await.map(|logs| logs.len()), Ok(3));
 }
 
-/// A simulation in a thread in which nothing was hashed or drawn before; its trace.
-fn simulate<F: Future<Output = ()> + 'static>(
-    seed: u64,
-    run: impl FnOnce(u64, Trace) -> F + Send + 'static,
-) -> Vec<String> {
-    let trace = Trace::default();
-    let seen = trace.clone();
-    let simulation = std::thread::Builder::new().stack_size(16 << 20).spawn(move || {
-        Runtime::with_seed_and_config(seed, madsim::Config::default()).block_on(run(seed, seen));
-    });
-    simulation.unwrap().join().unwrap();
-    let trace = trace.0.lock().unwrap();
-    trace.clone()
-}
-
 #[test]
 fn two_nodes_write_through_cuts_kills_pauses_and_power_failures() {
     for seed in 0..6 {
-        let trace = simulate(seed, story);
+        let trace = simulate(seed, move |trace| story(seed, trace));
         let mentions = |words: &str| trace.iter().filter(|line| line.contains(words)).count();
         eprintln!("{}", trace.last().unwrap());
         assert!(mentions("not yet") > 4, "{trace:#?}");
@@ -197,42 +172,22 @@ fn two_nodes_write_through_cuts_kills_pauses_and_power_failures() {
     }
 }
 
-/// Tells the process that a test starts which story to tell.
-const TELL: &str = "CHAMBERLAIN_TEST_TELLS";
-
-/// Told by a process of its own; without being asked, it tells nothing.
-#[test]
-fn a_story_is_told() {
-    let Some(seed) = std::env::var_os(TELL).and_then(|seed| seed.to_str()?.parse().ok()) else { return };
-    for line in simulate(seed, story) {
-        println!("\ntold: {line}");
-    }
-}
-
-/// A process for each, as everywhere at this level: in whose order tokio's watch channels wake those who wait is drawn from a
-/// generator whose seed is counted in the process (`thread_rng_n` in its `sync/watch.rs`).
 #[test]
 fn the_same_seed_gives_the_same_trace_in_another_process() {
-    let told = |seed: &str, elsewhere: &str| -> Vec<String> {
-        let mut process = Command::new(std::env::current_exe().unwrap());
-        process.args(["--exact", "a_story_is_told", "--nocapture"]).env(TELL, seed).env("ELSEWHERE", elsewhere);
-        let output = process.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().filter_map(|line| line.strip_prefix("told: ")).map(str::to_owned).collect()
+    let name = "the_same_seed_gives_the_same_trace_in_another_process";
+    let Some([one, other, third]) = twins(name, [7, 8, 9], |seed| simulate(seed, move |trace| story(seed, trace)))
+    else {
+        return;
     };
-    for seed in ["7", "8", "9"] {
-        let (first, again) = (told(seed, "here"), told(seed, "in a place with a longer name"));
-        assert!(first.len() > 500, "{} lines", first.len());
-        assert_eq!(first.iter().zip(&again).find(|(one, other)| one != other), None);
-        assert_eq!(first.len(), again.len());
+    for trace in [&one, &other, &third] {
+        assert!(trace.len() > 500, "{} lines", trace.len());
     }
-    assert_ne!(told("7", ""), told("8", ""));
+    assert_ne!(one, other);
 }
 
 #[test]
 fn inboxes_that_the_client_draws_are_the_seeds() {
-    let draws = async |_: u64, trace: Trace| {
+    let draws = async |trace: Trace| {
         sim::begin(Machines::default(), Link::default());
         let machine = Machine::new(1, When::Always);
         machine.start();
@@ -241,7 +196,7 @@ fn inboxes_that_the_client_draws_are_the_seeds() {
             sleep(10 * MILLIS).await;
             let client = async_nats::connect(url).await.unwrap();
             for _ in 0..3 {
-                trace.note(&client.new_inbox());
+                trace.note(client.new_inbox());
             }
         });
         asking.await.unwrap();
@@ -291,6 +246,6 @@ fn a_lazy_server_forgets_with_the_power_and_an_older_disk_brings_back_an_older_h
         reading.await.unwrap();
     };
     for seed in 0..5 {
-        simulate(seed, forget);
+        simulate(seed, move |trace| forget(seed, trace));
     }
 }

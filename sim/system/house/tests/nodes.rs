@@ -8,9 +8,9 @@
 mod machines;
 #[path = "nodes/people.rs"]
 mod people;
+mod story;
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ use chamberlain_sim_valkey as vault;
 use chamberlain_stores::jetstream::{self, JetStream, Syncing};
 use chamberlain_stores::valkey::{self, Valkey};
 use machines::{Machine, number};
-use madsim::runtime::{Handle, NodeHandle, Runtime};
+use madsim::runtime::{Handle, NodeHandle};
 use people::{Person, Phase};
+use story::{Trace, simulate, twins};
 use tokio::sim::{self, Link, Machines};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -33,16 +34,6 @@ use tokio::time::sleep;
 const VAULT_PORT: u16 = 6_379;
 /// Rooms, with three people each.
 const ROOMS: usize = 3;
-
-/// What happened, in order, with the simulated microsecond.
-#[derive(Clone, Default)]
-pub(crate) struct Trace(Arc<Mutex<Vec<String>>>);
-
-impl Trace {
-    pub(crate) fn note(&self, words: impl std::fmt::Display) {
-        self.0.lock().unwrap().push(format!("{} {words}", sim::elapsed().as_micros()));
-    }
-}
 
 /// Three machines with a node each, and two with the servers.
 pub(crate) struct World {
@@ -209,50 +200,17 @@ async fn story(seed: u64, trace: Trace) {
     people::audit(&world, people).await;
 }
 
-/// A simulation in a thread of its own; its trace.
-fn simulate(seed: u64) -> Vec<String> {
-    let trace = Trace::default();
-    let seen = trace.clone();
-    let simulation = std::thread::Builder::new().stack_size(16 << 20).spawn(move || {
-        Runtime::with_seed_and_config(seed, madsim::Config::default()).block_on(story(seed, seen));
-    });
-    simulation.unwrap().join().unwrap();
-    let trace = trace.0.lock().unwrap();
-    trace.clone()
-}
-
 #[test]
 fn three_nodes_lose_nothing_whatever_is_killed_stopped_or_cut_off() {
     for seed in 0..4 {
-        let trace = simulate(seed);
+        let trace = simulate(seed, move |trace| story(seed, trace));
         eprintln!("seed {seed}: {} events; {}", trace.len(), trace.last().unwrap());
-    }
-}
-
-/// Tells the process that a test starts which story to tell.
-const TELL: &str = "CHAMBERLAIN_TEST_TELLS";
-
-/// Told by a process of its own; without being asked, it tells nothing.
-#[test]
-fn a_story_is_told() {
-    let Some(seed) = std::env::var_os(TELL).and_then(|seed| seed.to_str()?.parse().ok()) else { return };
-    for line in simulate(seed) {
-        println!("\ntold: {line}");
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace_in_another_process() {
-    let told = |seed: &str, elsewhere: &str| -> Vec<String> {
-        let mut process = Command::new(std::env::current_exe().unwrap());
-        process.args(["--exact", "a_story_is_told", "--nocapture"]).env(TELL, seed).env("ELSEWHERE", elsewhere);
-        let output = process.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().filter_map(|line| line.strip_prefix("told: ")).map(str::to_owned).collect()
-    };
-    let (first, again) = (told("7", "here"), told("7", "in a place with a longer name"));
-    assert!(first.len() > 300, "{} lines", first.len());
-    assert_eq!(first.iter().zip(&again).find(|(one, other)| one != other), None);
-    assert_eq!(first.len(), again.len());
+    let name = "the_same_seed_gives_the_same_trace_in_another_process";
+    let Some([trace]) = twins(name, [7], |seed| simulate(seed, move |trace| story(seed, trace))) else { return };
+    assert!(trace.len() > 300, "{} lines", trace.len());
 }

@@ -2,9 +2,10 @@
 //! stands still, is killed, loses power, or forgets.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod story;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,40 +16,19 @@ use chamberlain_sim_valkey::{Loss, Server, Settings};
 use chamberlain_stores::memory::MemoryStores;
 use chamberlain_stores::valkey::{Address, OpenError, Options, Valkey};
 use chamberlain_stores::{KeyVault, Marks, PutSecret, StoreError, conformance};
-use madsim::runtime::{Handle, NodeHandle, Runtime};
+use madsim::runtime::{Handle, NodeHandle};
+use story::{Trace, twins};
 use tokio::sim::{Link, Machines};
 use tokio::time::sleep;
 
 const PORT: u16 = 6379;
-/// Has a process print a run of this seed.
-const SEED_TO_PRINT: &str = "CHAMBERLAIN_SEED_TO_PRINT";
-/// Begins each event that is printed.
-const EVENT: &str = "event: ";
-
-/// What happened, and when, in microseconds.
-#[derive(Clone, Default)]
-struct Trace(Arc<Mutex<Vec<String>>>);
-
-impl Trace {
-    fn note(&self, what: impl std::fmt::Display) {
-        self.0.lock().unwrap().push(format!("{} {what}", tokio::sim::elapsed().as_micros()));
-    }
-}
-
-/// Runs something in a simulation, in a thread of its own; its trace.
+/// Runs something in a simulation with a server; its trace.
 fn simulate<F: Future<Output = ()> + 'static>(seed: u64, run: impl FnOnce(World) -> F + Send + 'static) -> Vec<String> {
-    let trace = Trace::default();
-    let kept = trace.clone();
-    let simulation = std::thread::spawn(move || {
-        let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
-        runtime.block_on(async move {
-            let link = Link { latency: 800, jitter: 600, loss: 5, ..Link::default() };
-            tokio::sim::begin(Machines { partial: 20, ..Machines::default() }, link);
-            run(World::new(trace)).await;
-        });
-    });
-    simulation.join().expect("the simulation ends well");
-    kept.0.lock().unwrap().clone()
+    story::simulate(seed, |trace| async move {
+        let link = Link { latency: 800, jitter: 600, loss: 5, ..Link::default() };
+        tokio::sim::begin(Machines { partial: 20, ..Machines::default() }, link);
+        run(World::new(trace)).await;
+    })
 }
 
 /// A machine with a server on it.
@@ -241,27 +221,11 @@ fn what_was_acknowledged_survives_cuts_standstills_kills_and_losses_of_power() {
     }
 }
 
-/// A process of its own for each run: what a process counts (tokio its threads, for one) is not the same in a second run. In
-/// such a process this is the run, and prints it.
 #[test]
 fn a_seed_is_the_same_run_twice_and_another_is_another() {
-    if let Ok(seed) = std::env::var(SEED_TO_PRINT) {
-        simulate(seed.parse().unwrap(), troubles).iter().for_each(|event| println!("{EVENT}{event}"));
-        return;
-    }
-    let trace = |seed: &str, padding: usize| {
-        let mut program = Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "a_seed_is_the_same_run_twice_and_another_is_another", "--nocapture"]);
-        let output = program.env(SEED_TO_PRINT, seed).env("PADDING", "x".repeat(padding)).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let printed = String::from_utf8(output.stdout).unwrap();
-        printed.lines().filter_map(|line| line.strip_prefix(EVENT).map(str::to_owned)).collect::<Vec<_>>()
-    };
-    let (one, again, other) = (trace("7", 1), trace("7", 40_000), trace("8", 1));
+    let name = "a_seed_is_the_same_run_twice_and_another_is_another";
+    let Some([one, other]) = twins(name, [7, 8], |seed| simulate(seed, troubles)) else { return };
     assert!(one.len() > 200, "{} events", one.len());
-    let differs = one.iter().zip(&again).find(|(one, again)| one != again);
-    assert_eq!(differs, None);
-    assert_eq!(one.len(), again.len());
     assert_ne!(one, other);
 }
 
