@@ -1,5 +1,5 @@
-//! Schedules: the bytes are the entropy tape of the model level. Whatever libFuzzer decides (who asks for what, what is late,
-//! what is lost, who crashes when), no oracle objects.
+//! Schedules: the bytes are the entropy tape of the model level, a seed and what its decisions are moved by. Whatever libFuzzer
+//! decides (who asks for what, what is late, what is lost, who crashes when), no oracle objects.
 #![no_main]
 
 use chamberlain_sim::run::{play, scenario, verdict};

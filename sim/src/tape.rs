@@ -35,7 +35,8 @@ pub type Place = (String, u32, String, u32);
 enum Source {
     Seed(u64),
     Recorded(BTreeMap<Place, u64>),
-    Bytes { bytes: Vec<u8>, at: usize },
+    /// What a seed decides, or quiet where there is none, moved by the bytes that follow it.
+    Bytes { seed: Option<u64>, bytes: Vec<u8>, at: usize },
 }
 
 /// The decisions of one run.
@@ -65,9 +66,15 @@ impl Tape {
         Self::of(Source::Seed(seed))
     }
 
-    /// Decisions from the bytes of a fuzzer, in the order of their drawing; 0 when they are used up.
+    /// Decisions from the bytes of a fuzzer. The first eight are a seed, so that a few bytes are a whole story; those that follow
+    /// are added to its decisions in the order of their drawing, so that a byte more or less is a story close by. Fewer than
+    /// eight bytes, or eight zeros, are the quiet story.
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self::of(Source::Bytes { bytes: bytes.to_vec(), at: 0 })
+        let (seed, moves) = match bytes.split_first_chunk::<8>() {
+            Some((seed, moves)) => (u64::from_be_bytes(*seed), moves),
+            None => (0, &[][..]),
+        };
+        Self::of(Source::Bytes { seed: Some(seed).filter(|seed| *seed != 0), bytes: moves.to_vec(), at: 0 })
     }
 
     /// Recorded decisions; 0 where nothing is recorded.
@@ -105,16 +112,17 @@ impl Tape {
                 let place = (actor.role.to_owned(), actor.number, kind.to_owned(), ordinal);
                 recorded.get(&place).copied().unwrap_or(0) % below
             }
-            Source::Bytes { bytes, at } => {
+            Source::Bytes { seed, bytes, at } => {
+                let decided = seed.map_or(0, |seed| scatter(seed, actor, kind, ordinal) % below);
                 // As few bytes as the choice needs, so that every byte of the fuzzer matters.
-                let mut value = 0_u64;
+                let mut moved = 0_u64;
                 let mut most = below - 1;
                 while most > 0 {
-                    value = value << 8 | u64::from(bytes.get(*at).copied().unwrap_or(0));
+                    moved = moved << 8 | u64::from(bytes.get(*at).copied().unwrap_or(0));
                     *at += 1;
                     most >>= 8;
                 }
-                value % below
+                decided.wrapping_add(moved) % below
             }
         };
         if self.keeps && value != 0 {
@@ -275,11 +283,18 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_used_up_decide_for_quiet() {
-        let mut tape = Tape::of_bytes(&[200, 1]);
-        assert_eq!(tape.draw(ADA, "step", 256), 200);
-        assert!(tape.draw(ADA, "step", 300) > 0);
-        assert_eq!(tape.draw(ADA, "step", 256), 0);
+    fn bytes_are_a_seed_and_what_its_decisions_are_moved_by() {
+        let drawn = |bytes: &[u8]| {
+            let mut tape = Tape::of_bytes(bytes);
+            [256, 300, 256].map(|below| tape.draw(ADA, "step", below))
+        };
+        assert_eq!(drawn(&[200, 1]), [0; 3]);
+        assert_eq!(drawn(&[0, 0, 0, 0, 0, 0, 0, 0, 200, 1, 1]), [200, 257, 0]);
+        let seeded = drawn(&[0, 0, 0, 0, 0, 0, 0, 7]);
+        let mut same = Tape::seeded(7);
+        assert_eq!(seeded, [256, 300, 256].map(|below| same.draw(ADA, "step", below)));
+        let moved = drawn(&[0, 0, 0, 0, 0, 0, 0, 7, 3]);
+        assert_eq!((moved[0], &moved[1..]), ((seeded[0] + 3) % 256, &seeded[1..]));
     }
 
     #[test]
