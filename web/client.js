@@ -75,7 +75,7 @@ export class Client {
   constructor(url, token, { followRooms = true, webSocket, ...timing } = {}) {
     const socketClass = webSocket ?? /** @type {SocketClass | undefined} */ (globalThis.WebSocket);
     if (!socketClass) throw new Error('there is no WebSocket here: pass one as `webSocket`, for instance of the package `ws`');
-    const times = { backoffFirstMs: 500, backoffMostMs: 30_000, pingAfterMs: 20_000, deadAfterMs: 45_000, connectMs: 15_000 };
+    const times = { backoffFirstMs: 500, backoffMostMs: 30_000, pingAfterMs: 10_000, answerMs: 8_000, connectMs: 15_000 };
     const connection = new Connection(String(url), token, { ...times, ...timing, webSocket: socketClass }, {
       status: (status) => this.#tell('status', status),
       welcome: (welcome) => this.#welcomed(welcome),

@@ -22,7 +22,7 @@ export const SUBPROTOCOL = 'chamberlain.v1+json';
  * @property {number} backoffFirstMs
  * @property {number} backoffMostMs
  * @property {number} pingAfterMs Silence after which we ask whether the server is there.
- * @property {number} deadAfterMs Silence after which it is not.
+ * @property {number} answerMs How long it may take to say so: after that it is not.
  * @property {number} connectMs How long a connection may take to say welcome.
  */
 
@@ -58,6 +58,7 @@ export class Connection {
   #token = '';
   #refusedToken = false;
   #lastHeard = 0;
+  /** When we asked whether the server is there; null when it has answered since. @type {number | null} */ #askedAt = null;
   #connectedAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #refreshTimer;
@@ -96,6 +97,7 @@ export class Connection {
     }
     this.#socket = socket;
     this.#lastHeard = Date.now();
+    this.#askedAt = null;
     socket.onopen = () => socket.send(JSON.stringify({ hello: { token: this.#token } }));
     socket.onmessage = (event) => {
       if (generation === this.generation) this.#heard(JSON.parse(event.data));
@@ -117,11 +119,10 @@ export class Connection {
     if (this.status.state === 'waiting') this.connect();
     if (!this.ready) return;
     const { generation } = this;
-    const before = this.#lastHeard;
-    this.transmit('"ping"');
+    const asked = this.#ask();
     setTimeout(() => {
-      if (generation === this.generation && this.#lastHeard === before) this.#lost('the server does not answer', null);
-    }, Math.min(5_000, this.#timing.deadAfterMs));
+      if (generation === this.generation && this.#askedAt === asked) this.#lost('the server does not answer', null);
+    }, Math.min(5_000, this.#timing.answerMs));
   }
 
   /** The server does not take the token; the connection ends with that. @param {string} reason */
@@ -148,6 +149,7 @@ export class Connection {
   /** @param {ServerFrame | string} frame */
   #heard(frame) {
     this.#lastHeard = Date.now();
+    this.#askedAt = null;
     if (typeof frame === 'string') return;
     if (frame.welcome) this.#welcomed(frame.welcome);
     else if (frame.bye) this.#closed(frame.bye.code, frame.bye.reason, frame.bye.retry_after_ms);
@@ -189,17 +191,30 @@ export class Connection {
     this.#refreshTimer = setTimeout(refresh, Math.min(2 ** 31 - 1, Math.max(0, left - Math.min(60_000, left / 5))));
   }
 
-  /** Watches over the silence. @param {number} began When this connection did. */
+  /** Asks whether the server is there, unless that was asked already; when. */
+  #ask() {
+    if (this.#askedAt === null) {
+      this.#askedAt = Date.now();
+      this.transmit('"ping"');
+    }
+    return this.#askedAt;
+  }
+
+  /**
+   * Watches over the silence. Only a question without an answer ends a connection, not silence alone: in a page that nobody looks
+   * at, timers go off once a minute.
+   * @param {number} began When this connection did.
+   */
   #listen(began) {
     clearInterval(this.#pulse);
-    const { pingAfterMs, deadAfterMs, connectMs } = this.#timing;
+    const { pingAfterMs, answerMs, connectMs } = this.#timing;
     const look = () => {
-      const silent = Date.now() - this.#lastHeard;
-      if (!this.ready && Date.now() - began > connectMs) this.#lost('the server did not answer', null);
-      else if (this.ready && silent > deadAfterMs) this.#lost('the server fell silent', null);
-      else if (silent > pingAfterMs) this.transmit('"ping"');
+      const now = Date.now();
+      if (!this.ready && now - began > connectMs) this.#lost('the server did not answer', null);
+      else if (this.#askedAt !== null && now - this.#askedAt > answerMs) this.#lost('the server fell silent', null);
+      else if (this.ready && now - this.#lastHeard > pingAfterMs) this.#ask();
     };
-    this.#pulse = setInterval(look, Math.min(5_000, pingAfterMs / 2, connectMs / 2));
+    this.#pulse = setInterval(look, Math.min(pingAfterMs, answerMs, connectMs) / 4);
   }
 
   /** The server ended it. @param {number} code @param {string} reason @param {number | null} retryAfterMs */
