@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chamberlain_core::id::{RequestId, Revision, RoomId};
+use chamberlain_core::id::{LogId, RequestId, Revision, RoomId};
 use chamberlain_core::limits::Limits;
-use chamberlain_core::room::{Command, Content, Outcome, Submit};
+use chamberlain_core::log::{Head, Record};
+use chamberlain_core::room::{Command, Content, Event, Outcome, Submit};
 use chamberlain_core::site::{MasterKey, SiteKeys};
 use chamberlain_core::time::Timestamp;
 use chamberlain_core::wire::{Answer, ClientFrame, Codec, Hello, Item, Open, ResetWhy, ServerFrame};
 use chamberlain_net::auth::{AuthError, Authenticate, Identity};
 use chamberlain_net::gateway;
 use chamberlain_net::node::{Node, Retain, Settings};
+use chamberlain_stores::Stores;
 use chamberlain_stores::memory::MemoryStores;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::DuplexStream;
@@ -38,7 +40,7 @@ impl Authenticate for AnyName {
     }
 }
 
-fn node() -> Node {
+fn node(stores: Stores) -> Node {
     let settings = Settings {
         keys: Arc::new(SiteKeys::new("here".parse().unwrap(), &MasterKey::from_bytes([7; 32]))),
         node: "n1".into(),
@@ -46,7 +48,7 @@ fn node() -> Node {
         retain: Retain::All,
         framing: gateway::frame,
     };
-    Node::start(settings, MemoryStores::new().stores())
+    Node::start(settings, stores)
 }
 
 struct Person {
@@ -156,7 +158,7 @@ impl Person {
 
 #[tokio::test]
 async fn two_people_talk_and_one_is_removed() {
-    let node = node();
+    let node = node(MemoryStores::new().stores());
     let mut ada = Person::come(&node, "ada", Codec::Json).await;
     let mut bob = Person::come(&node, "bob", Codec::Bincode).await;
     let created =
@@ -180,4 +182,34 @@ async fn two_people_talk_and_one_is_removed() {
     assert!(bob.last <= said && later > said);
     assert_eq!(bob.keys, 1);
     node.drain().await;
+}
+
+/// The logs and the mark of what was done for them are in different servers: one of them may forget alone.
+#[tokio::test]
+async fn an_account_whose_log_lost_a_room_is_told_of_it_again_when_it_opens_the_room() {
+    let stores = MemoryStores::new().stores();
+    let before = node(stores.clone());
+    let mut ada = Person::come(&before, "ada", Codec::Json).await;
+    let created = Command::CreateChannel { name: "tea".into(), accounts: vec![], channels: vec![] };
+    let Outcome::Created { room, .. } = ada.ask(created).await else { panic!("not created") };
+    drop(ada);
+    before.drain().await;
+
+    // Logs that hold what the room did, and nothing of whom it was told to.
+    let logs = MemoryStores::new().stores().logs;
+    let (log, mut head) = (LogId::Room(room), Head::EMPTY);
+    for bytes in stores.logs.read(&log, Revision::ZERO, usize::MAX).await.unwrap() {
+        let after = Record::<Event>::decode(&bytes.bytes).unwrap().extend(head).unwrap();
+        logs.append(&log, head, bytes, after).await.unwrap();
+        head = after;
+    }
+    let done = stores.marks.get(&[format!("effects/{room}")]).await.unwrap();
+    assert_eq!(done, [head.revision.0], "what was done is not done again");
+
+    let after = node(Stores { logs: logs.clone(), ..stores });
+    let mut ada = Person::come(&after, "ada", Codec::Json).await;
+    ada.open(room).await;
+    let said = ada.say(room, "who is there?").await;
+    assert!(ada.items.contains_key(&said) && ada.keys == 1);
+    assert_eq!(logs.head(&LogId::Account("ada".parse().unwrap())).await.unwrap().revision, Revision(1));
 }

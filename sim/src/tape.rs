@@ -36,7 +36,11 @@ enum Source {
     Seed(u64),
     Recorded(BTreeMap<Place, u64>),
     /// What a seed decides, or quiet where there is none, moved by the bytes that follow it.
-    Bytes { seed: Option<u64>, bytes: Vec<u8>, at: usize },
+    Bytes {
+        seed: Option<u64>,
+        bytes: Vec<u8>,
+        at: usize,
+    },
 }
 
 /// The decisions of one run.

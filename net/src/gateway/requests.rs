@@ -190,7 +190,7 @@ async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, ope
             (None, None) => (head.revision, Some(head.digest)),
         },
     };
-    let told_until = inner.told_until(&who.account, room.id).await?;
+    let told_until = inner.have_told(&who.account, &room).await?;
     let opened = ServerFrame::Opened { room: view, after, head: head.revision };
     let input = Input::Open {
         room: room.id,

@@ -144,7 +144,7 @@ impl Inner {
     }
 
     /// The first revision of the room for which the account's log has not told that it is in.
-    pub(crate) async fn told_until(&self, account: &AccountId, room: RoomId) -> Result<Revision, Refused> {
+    pub(super) async fn told_until(&self, account: &AccountId, room: RoomId) -> Result<Revision, Refused> {
         let log = self.account_log(account);
         let mut folded = log.folded.lock().await;
         let state = self.fold(&log, &mut folded).await.map_err(refuse)?;

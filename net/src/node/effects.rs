@@ -11,11 +11,12 @@ use chamberlain_core::account::AccountChange;
 use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
 use chamberlain_core::log::Item;
 use chamberlain_core::retry::{Backoff, Failure};
-use chamberlain_core::room::{Event, RoomKind, RoomName, RoomState};
+use chamberlain_core::room::{Event, Refused, RoomKind, RoomName, RoomState};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Inner;
 use super::load::{self, classify};
+use super::room::Room;
 use super::turns::Turns;
 use crate::lock::Lock;
 
@@ -150,6 +151,24 @@ impl Inner {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The first revision of the room for which the account was not told that it is in. Where its log does not say that it is in,
+    /// and it is, that is recorded here: its effects may be about to do so, or were done and the log has lost it since.
+    pub(crate) async fn have_told(&self, account: &AccountId, room: &Room) -> Result<Revision, Refused> {
+        let told_until = self.told_until(account, room.id).await?;
+        let joined = {
+            let hub = room.hub.lock();
+            let since = hub.state().member(account).map(|membership| membership.since);
+            since.filter(|since| *since >= told_until).map(|since| Origin::of(hub.state()).joined(account, since))
+        };
+        match joined {
+            Some(joined) if self.record_change(account, &joined).await.is_ok() => {
+                self.told_until(account, room.id).await
+            }
+            // It is told when its effects are done.
+            _ => Ok(told_until),
+        }
     }
 
     async fn record_changes(self: &Arc<Self>, changes: Vec<(AccountId, AccountChange)>) -> Result<(), Failure> {
