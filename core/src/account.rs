@@ -4,6 +4,7 @@
 //! room revision it acted on, also after leaving, so that nothing late resurrects a membership (RACES.md M-27).
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +98,14 @@ impl AccountState {
         true
     }
 
+    /// What this one has heard of and the other has not: the room, the room's revision that did it, whether it is in. Nothing,
+    /// where the other is the same log further on.
+    pub fn beyond(&self, other: &Self) -> Vec<(RoomId, Revision, bool)> {
+        let later =
+            self.rooms.iter().filter(|(room, seen)| other.rooms.get(room).is_none_or(|heard| heard.at < seen.at));
+        later.map(|(room, seen)| (*room, seen.at, seen.joined.is_some())).collect()
+    }
+
     /// The rooms it is in.
     pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
         self.rooms.iter().filter(|(_, seen)| seen.joined.is_some()).map(|(room, _)| *room)
@@ -117,7 +126,6 @@ mod tests {
     use crate::log::{Body, Entry, Logged};
     use crate::site::Fingerprint;
     use crate::time::Timestamp;
-    use alloc::vec::Vec;
 
     fn room(n: u8) -> RoomId {
         RoomId::from_digest(&[n; 32])
@@ -152,6 +160,17 @@ mod tests {
         assert_eq!(state.rooms().collect::<Vec<_>>(), [room(2)]);
         let until = [1, 2, 3].map(|n| state.told_until(room(n)).0);
         assert_eq!(until, [20, u64::MAX, 0]);
+    }
+
+    #[test]
+    fn a_log_that_forgot_is_known_by_what_it_does_not_say() {
+        let (mut older, mut state) = (AccountState::default(), AccountState::default());
+        assert!(fold(&mut older, [joined(1, 2)]));
+        assert!(fold(&mut state, [joined(1, 2), joined(2, 2), left(1, 20), joined(3, 5)]));
+        let (gone, there) =
+            ((room(1), Revision(20), false), [(room(2), Revision(2), true), (room(3), Revision(5), true)]);
+        assert_eq!(state.beyond(&older), [&[gone][..], &there].concat());
+        assert!(older.beyond(&state).is_empty() && state.beyond(&state).is_empty());
     }
 
     #[test]

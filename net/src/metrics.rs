@@ -32,6 +32,7 @@ struct Figures {
     records: Counter,
     revisions: Counter,
     quarantined: Counter,
+    mended: Counter,
     rooms_loaded: Counter,
     rooms: Level,
     effects_failed: Counter,
@@ -95,7 +96,12 @@ impl Metrics {
             quarantined: counter(
                 &mut registry,
                 "logs_quarantined",
-                "Logs whose appends were stopped; an operator is needed",
+                "Logs whose appends were stopped; an operator is needed, unless they are mended",
+            ),
+            mended: counter(
+                &mut registry,
+                "logs_mended",
+                "Logs that had lost something and are whole again, so that appends go on",
             ),
             rooms_loaded: counter(&mut registry, "rooms_loaded", "Rooms folded from their logs"),
             rooms: level(&mut registry, "rooms", "Rooms in memory"),
@@ -198,6 +204,11 @@ impl Metrics {
     /// A log was quarantined.
     pub fn quarantined(&self) {
         self.0.quarantined.inc();
+    }
+
+    /// A quarantined log is whole again.
+    pub fn mended(&self) {
+        self.0.mended.inc();
     }
 
     /// A room was folded from its log.

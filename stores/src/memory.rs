@@ -35,7 +35,11 @@ struct Kept {
     accounts: BTreeMap<AccountId, Account>,
 }
 
-#[derive(Default)]
+/// What the logs held at some time.
+#[derive(Clone)]
+pub struct OlderLogs(BTreeMap<String, Log>);
+
+#[derive(Default, Clone)]
 struct Log {
     head: Head,
     /// By last revision.
@@ -58,6 +62,16 @@ impl MemoryStores {
             marks: shared.clone(),
             directory: shared,
         }
+    }
+
+    /// A copy of all logs, as they are.
+    pub fn copy_of_logs(&self) -> OlderLogs {
+        OlderLogs(self.kept().logs.clone())
+    }
+
+    /// Puts an older copy in the place of all logs, as somebody may do with a disk. Nobody is told.
+    pub fn put_back(&self, older: OlderLogs) {
+        self.kept().logs = older.0;
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

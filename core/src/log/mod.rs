@@ -3,6 +3,7 @@
 mod digest;
 mod position;
 mod record;
+mod suffix;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -10,4 +11,5 @@ mod tests;
 pub use digest::{Digest, Head};
 pub use position::Position;
 pub use record::{Body, Entry, Item, Logged, MalformedRecord, Record, RecordBytes, erase_body};
+pub use suffix::{Stored, Suffix};
 pub use tail::{Offer, Tail};

@@ -269,6 +269,11 @@ impl Sequencer {
         self.queue.is_empty() && matches!(self.phase, Phase::Ready | Phase::Quarantined)
     }
 
+    /// Whether appends have stopped. It does not go on: another one takes its place once the log is whole.
+    pub fn is_quarantined(&self) -> bool {
+        matches!(self.phase, Phase::Quarantined)
+    }
+
     /// How many commands wait or are being appended.
     pub fn backlog(&self) -> usize {
         let flying = match &self.phase {

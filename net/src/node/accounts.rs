@@ -28,7 +28,9 @@ const READ_BYTES: usize = 1024 * 1024;
 const KEPT: usize = 10_000;
 /// Directory entries that are read at once.
 const ACCOUNTS_AT_ONCE: usize = 1_000;
-/// First and longest wait before a directory that did not answer is asked again.
+/// How often what the log of an account forgot is tried to be told again.
+const TELL_AGAIN: u32 = 30;
+/// First and longest wait before a store that did not answer is asked again.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// An account's log, folded when somebody asks.
@@ -81,19 +83,54 @@ impl Inner {
     }
 
     /// Reads an account's log as far as it is said to have grown, and tells connections of it.
-    pub(super) async fn follow_account(&self, account: &AccountId) -> Result<(), Failure> {
+    pub(super) async fn follow_account(self: &Arc<Self>, account: &AccountId) -> Result<(), Failure> {
         let Some(log) = self.accounts.lock().get(account).cloned() else { return Ok(()) };
         let mut folded = log.folded.lock().await;
         let grown = log.grown.swap(0, Ordering::AcqRel);
         if folded.state.as_ref().is_some_and(|state| state.head().revision.0 >= grown) {
             return Ok(());
         }
-        folded.state = None;
-        match self.fold(&log, &mut folded).await {
-            Ok(_) => Ok(()),
-            Err(failure) => {
-                log.grown.fetch_max(grown, Ordering::AcqRel);
-                Err(failure)
+        let read = self.fold_again(&log, &mut folded).await;
+        if read.is_err() {
+            log.grown.fetch_max(grown, Ordering::AcqRel);
+        }
+        read
+    }
+
+    /// Reads the log of an account anew.
+    pub(super) async fn read_again(self: &Arc<Self>, account: &AccountId) -> Result<(), Failure> {
+        let log = self.account_log(account);
+        let mut folded = log.folded.lock().await;
+        self.fold_again(&log, &mut folded).await
+    }
+
+    /// Reads a log that was known. One that knows less than it did lost it, and is told again (RACES.md, N-14).
+    async fn fold_again(self: &Arc<Self>, log: &AccountLog, folded: &mut Folded) -> Result<(), Failure> {
+        let known = folded.state.take();
+        let found = self.fold(log, folded).await?;
+        let forgotten = known.map(|known| known.beyond(found)).unwrap_or_default();
+        if !forgotten.is_empty() {
+            tracing::warn!(account = %log.account, rooms = forgotten.len(), "the log of an account forgot: it is told again");
+            tokio::spawn(self.clone().tell_again(log.account.clone(), forgotten));
+        }
+        Ok(())
+    }
+
+    /// Tells the log of an account what it forgot, as long as it is right: a room whose own log lost something tells of itself
+    /// when it has it back.
+    async fn tell_again(self: Arc<Self>, account: AccountId, forgotten: Vec<(RoomId, Revision, bool)>) {
+        for (room, at, joined) in forgotten {
+            let mut backoff = Backoff::new(WAIT.0, WAIT.1);
+            let mut rng = crate::entropy::rng();
+            for _ in 0..TELL_AGAIN {
+                let told = match joined {
+                    false => self.record_change(&account, &AccountChange::Left { room, at }).await,
+                    true => self.joined_again(&account, room, at).await,
+                };
+                if told.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(backoff.wait(&mut rng)).await;
             }
         }
     }

@@ -142,7 +142,7 @@ impl Colleagues {
         self.write(None, &Letter::Accounts { accounts }, 0);
     }
 
-    /// Tells all nodes that a log lost what was seen of it.
+    /// Tells all nodes that a log seems to have lost what was seen of it.
     pub(super) fn tell_of_loss(&self, room: RoomId, revision: Revision) {
         self.write(None, &Letter::Lost { room, revision }, 0);
     }
@@ -388,8 +388,8 @@ impl Inner {
             Letter::Accounts { accounts } => self.accounts_changed(accounts),
             Letter::Lost { room, revision } => {
                 // One that is not in memory is held against snapshots and marks when it is loaded.
-                if let Some(room) = self.rooms.lock().get(&room).and_then(|cell| cell.get().cloned()) {
-                    self.lost(&room, revision);
+                if let Some(room) = self.loaded(room) {
+                    self.suspect(room, revision);
                 }
             }
             Letter::Command { from, id, request } => {
@@ -427,8 +427,7 @@ impl Inner {
             Ok(Outcome::Sent { revision, .. } | Outcome::Done { revision }) => revision,
             _ => return (away.reply)(result),
         };
-        let loaded = self.rooms.lock().get(&away.request.room).and_then(|cell| cell.get().cloned());
-        match loaded {
+        match self.loaded(away.request.room) {
             Some(room) if room.hub.lock().state().head().revision < revision => {
                 tokio::spawn(async move {
                     // What cannot be read now is followed later; the answer is true all the same.

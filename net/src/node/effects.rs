@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chamberlain_core::account::AccountChange;
 use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
-use chamberlain_core::log::Item;
+use chamberlain_core::log::{Item, Record};
 use chamberlain_core::retry::{Backoff, Failure};
 use chamberlain_core::room::{Event, Refused, RoomKind, RoomName, RoomState};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -114,6 +114,19 @@ impl Inner {
         }
     }
 
+    /// Carries out the effects of a record that a log was given back: what they came to may be lost as well.
+    pub(super) async fn carry_out_again(self: &Arc<Self>, id: RoomId, record: &Record<Event>) -> Result<(), Failure> {
+        for item in record.items().filter(|item| has_effects(item.event)) {
+            if let Event::MembersAdded { accounts, .. } | Event::MembersRemoved { accounts } = item.event {
+                for account in accounts {
+                    self.read_again(account).await?;
+                }
+            }
+            self.effects_of(id, &item).await?;
+        }
+        Ok(())
+    }
+
     /// Writes down how far every room's effects are done, so that the next start need not look.
     pub(super) async fn write_cursors(&self) {
         let cursors: Vec<(String, u64)> =
@@ -157,17 +170,26 @@ impl Inner {
     /// and it is, that is recorded here: its effects may be about to do so, or were done and the log has lost it since.
     pub(crate) async fn have_told(&self, account: &AccountId, room: &Room) -> Result<Revision, Refused> {
         let told_until = self.told_until(account, room.id).await?;
-        let joined = {
-            let hub = room.hub.lock();
-            let since = hub.state().member(account).map(|membership| membership.since);
-            since.filter(|since| *since >= told_until).map(|since| Origin::of(hub.state()).joined(account, since))
-        };
-        match joined {
+        match how_it_joined(room, account).filter(|joined| joined.source().1 >= told_until) {
             Some(joined) if self.record_change(account, &joined).await.is_ok() => {
                 self.told_until(account, room.id).await
             }
             // It is told when its effects are done.
             _ => Ok(told_until),
+        }
+    }
+
+    /// Tells the log of an account again that it is in a room since a revision, if it is.
+    pub(super) async fn joined_again(
+        self: &Arc<Self>,
+        account: &AccountId,
+        id: RoomId,
+        at: Revision,
+    ) -> Result<(), Failure> {
+        let room = self.room(id).await.map_err(|_| Failure::Transient)?;
+        match how_it_joined(&room, account).filter(|joined| joined.source().1 == at) {
+            Some(joined) => self.record_change(account, &joined).await,
+            None => Ok(()),
         }
     }
 
@@ -215,6 +237,13 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// What an account's log says of a room that the account is in.
+fn how_it_joined(room: &Room, account: &AccountId) -> Option<AccountChange> {
+    let hub = room.hub.lock();
+    let member = hub.state().member(account)?;
+    Some(Origin::of(hub.state()).joined(account, member.since))
 }
 
 fn has_effects(event: &Event) -> bool {

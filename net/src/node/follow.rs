@@ -16,7 +16,6 @@ use chamberlain_stores::Moved;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::sleep;
 
-use super::load::{self, DOUBT, Stands};
 use super::turns::Turns;
 use super::{Inner, room};
 use crate::lock::Lock;
@@ -105,13 +104,14 @@ pub(super) async fn see_to_others(inner: Arc<Inner>) {
 }
 
 impl Inner {
-    fn heard_of(&self, moved: Moved) {
+    fn heard_of(self: &Arc<Self>, moved: Moved) {
         match &moved.log {
             LogId::Room(id) => {
                 let cell = self.rooms.lock().get(id).cloned();
                 let room = cell.as_ref().and_then(|cell| cell.get());
                 if let Some(room) = room {
                     self.is_the_same(room, moved.head);
+                    room.look.notify_one();
                     if room.is_at(moved.head.revision) {
                         return;
                     }
@@ -150,25 +150,6 @@ impl Inner {
     }
 
     /// Compares what is shown here with the log: a server that came back may have forgotten what it acknowledged (RACES.md, N-14).
-    async fn compare(&self, room: &room::Room) -> Result<(), Failure> {
-        let (log, known) = (LogId::Room(room.id), room.hub.lock().state().head());
-        if load::stands(&self.stores, &log, known).await? == Stands::Lost {
-            sleep(DOUBT).await;
-            if load::stands(&self.stores, &log, known).await? == Stands::Lost {
-                self.lost(room, known.revision);
-            }
-        }
-        Ok(())
-    }
-
-    /// What is stored at a revision is what is shown there, or the log is another one.
-    fn is_the_same(&self, room: &room::Room, stored: Head) {
-        let shown = room.hub.lock().state().head();
-        if shown.revision == stored.revision && shown != stored {
-            self.lost(room, shown.revision);
-        }
-    }
-
     async fn follow(self: &Arc<Self>, log: &LogId) -> Result<(), Failure> {
         match log {
             LogId::Account(account) => self.follow_account(account).await,

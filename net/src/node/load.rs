@@ -24,9 +24,39 @@ pub(super) fn classify(error: &StoreError) -> Failure {
     }
 }
 
-/// Folds a room to the head of its log. A record that does not follow, or contradicts, is permanent; so is a log that ends
-/// before, or beside, what a snapshot or the room's effects have seen of it: it lost what it had acknowledged.
-pub(super) async fn fold(stores: &Stores, room: RoomId, remembered: u32) -> Result<Box<Fold>, Failure> {
+/// Why a room cannot be folded to the head of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// A store failed, or a record does not follow, or contradicts.
+    Failed(Failure),
+    /// The log ends before, or beside, what a snapshot or the room's effects have seen of it: up to here at least.
+    Lost(Revision),
+}
+
+impl From<Failure> for Unread {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Unread {
+    /// The class of the failure.
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            Self::Lost(_) => Failure::Permanent,
+        }
+    }
+}
+
+/// Folds a room to the head of its log. Before a log is said to have lost something it is looked at twice; `suspect` hears of it
+/// in between, so that whoever holds what is missing can give it back meanwhile.
+pub(super) async fn fold(
+    stores: &Stores,
+    room: RoomId,
+    remembered: u32,
+    suspect: impl Fn(Revision) + Send,
+) -> Result<Box<Fold>, Unread> {
     let log = LogId::Room(room);
     let mut fold = from_snapshot(stores, &log).await.unwrap_or_else(|| Box::new(Fold::new(room, remembered)));
     // Read before the head is: what is done by then is in the log.
@@ -42,15 +72,16 @@ pub(super) async fn fold(stores: &Stores, room: RoomId, remembered: u32) -> Resu
             let stands = if head.revision < done { Stands::Lost } else { stands(stores, &log, head).await? };
             if stands == Stands::Lost && !doubted {
                 doubted = true;
-                tokio::time::sleep(DOUBT).await;
+                suspect(done.max(head.revision));
+                doubt(stores, &log, head).await?;
                 continue;
             }
             if stands == Stands::Ahead {
                 continue;
             }
             if stands == Stands::Lost {
-                tracing::error!(%log, head = %fold.state.head().revision, %done, "the log lost what it had acknowledged");
-                return Err(Failure::Permanent);
+                tracing::error!(%log, head = %head.revision, %done, "the log lost what it had acknowledged");
+                return Err(Unread::Lost(done.max(head.revision)));
             }
             return Ok(fold);
         }
@@ -81,6 +112,19 @@ pub(super) enum Stands {
 /// A log that seems to have lost something is looked at again after this: a server that lost its quorum believes for so long that
 /// it leads, and answers with what it had.
 pub(super) const DOUBT: Duration = Duration::from_secs(11);
+/// How often it is looked at meanwhile: another node may give it back what it lost.
+const LOOKS: u32 = 22;
+
+/// Waits until a log grows beyond a head, as long as it is doubted.
+async fn doubt(stores: &Stores, log: &LogId, head: Head) -> Result<(), Failure> {
+    for _ in 0..LOOKS {
+        tokio::time::sleep(DOUBT / LOOKS).await;
+        if stores.logs.head(log).await.map_err(|error| classify(&error))?.revision > head.revision {
+            break;
+        }
+    }
+    Ok(())
+}
 
 /// How a log stands to a head that was in it, read authoritatively. DESIGN.md, "Durable means durable".
 pub(super) async fn stands(stores: &Stores, log: &LogId, known: Head) -> Result<Stands, Failure> {

@@ -10,6 +10,7 @@ mod effects;
 mod follow;
 mod load;
 mod mark;
+mod mend;
 mod observer;
 mod prepare;
 mod query;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chamberlain_core::fanout::Hub;
 use chamberlain_core::id::{AccountId, KeyVersion, LogId, Revision, RoomId};
 use chamberlain_core::keys::RoomSecret;
-use chamberlain_core::log::{Head, Offer, Record};
+use chamberlain_core::log::{Head, Offer, Record, RecordBytes, Suffix};
 use chamberlain_core::retry::Failure;
 use chamberlain_core::room::{Contradiction, Event, Fold, Reason, Refused, Request, Target};
 use chamberlain_core::sequencer::{Append, Effect, Input, Sequencer, Ticket};
@@ -20,10 +20,10 @@ use chamberlain_stores::{Appended, PutSecret, Snapshot};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 
-use super::load::{self, classify};
-use super::{Inner, Reply};
+use super::load::{self, Unread, classify};
+use super::{Inner, Reply, mend};
 use crate::lock::Lock;
 
 /// How often rooms that nobody uses are looked for.
@@ -40,8 +40,16 @@ pub(crate) struct Room {
     secrets: Lock<BTreeMap<KeyVersion, RoomSecret>>,
     /// The revision that an append under way here leads to; zero when there is none.
     appending: AtomicU64,
+    /// What the hub was shown, as it is stored: a log that lost it is given it back.
+    pub(super) suffix: Lock<Suffix>,
     /// The log lost something: it takes no more commands here.
-    quarantined: AtomicBool,
+    pub(super) quarantined: AtomicBool,
+    /// Up to where another node says that the log once was.
+    pub(super) once_at: AtomicU64,
+    /// Something may have become of a log that lost something.
+    pub(super) look: Notify,
+    /// The log is whole again: the sequencer begins anew, if it has stopped.
+    pub(super) healed: Arc<Notify>,
 }
 
 impl Inner {
@@ -83,7 +91,10 @@ impl Inner {
     async fn load_room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Failure> {
         let _turn = self.loads.acquire().await.map_err(|_| Failure::Transient)?;
         let settings = &self.settings;
-        let fold = load::fold(&self.stores, id, settings.limits.remembered_requests).await?;
+        let suspect = |revision| self.tell_of_loss(id, revision);
+        let fold = load::fold(&self.stores, id, settings.limits.remembered_requests, suspect).await;
+        let fold = fold.map_err(Unread::failure)?;
+        let head = fold.state.head();
         let hub = Hub::new(fold.state.clone(), settings.keys.clone(), &settings.limits, settings.framing);
         let (commands, queue) = mpsc::channel(settings.limits.room_queue as usize);
         let room = Arc::new(Room {
@@ -93,7 +104,11 @@ impl Inner {
             backlog: Arc::new(AtomicUsize::new(0)),
             secrets: Lock::new(BTreeMap::new()),
             appending: AtomicU64::new(0),
+            suffix: Lock::new(mend::suffix(head, &settings.limits)),
             quarantined: AtomicBool::new(false),
+            once_at: AtomicU64::new(0),
+            look: Notify::new(),
+            healed: Arc::default(),
         });
         tokio::spawn(Driver::new(self.clone(), &room, fold).run(queue));
         self.metrics.room_loaded();
@@ -119,6 +134,11 @@ impl Room {
             let (_, reply) = full.into_inner();
             reply(Err(Reason::Busy.into()));
         }
+    }
+
+    /// Whether it may leave memory. What remembers more than a log that lost something may not.
+    fn is_dispensable(&self) -> bool {
+        self.backlog() == 0 && !self.quarantined.load(Ordering::Acquire)
     }
 
     /// Commands that wait or are under way.
@@ -158,19 +178,15 @@ struct Driver {
     next_ticket: u64,
     under_way: FuturesUnordered<BoxFuture<'static, Input>>,
     effects: Vec<Effect>,
+    /// The record that was last begun to be appended.
+    appending: Option<RecordBytes>,
+    healed: Arc<Notify>,
 }
 
 impl Driver {
     fn new(inner: Arc<Inner>, room: &Arc<Room>, fold: Box<Fold>) -> Self {
-        let settings = &inner.settings;
         let mut effects = Vec::new();
-        let sequencer = Sequencer::new(
-            room.id,
-            settings.keys.clone(),
-            settings.limits.clone(),
-            crate::entropy::fresh(),
-            &mut effects,
-        );
+        let sequencer = sequencer(&inner, room.id, &mut effects);
         // The room was just folded for the hub: that answers the load which the sequencer begins with.
         debug_assert!(matches!(effects[..], [Effect::Load]));
         effects.clear();
@@ -185,6 +201,8 @@ impl Driver {
             next_ticket: 0,
             under_way,
             effects,
+            appending: None,
+            healed: room.healed.clone(),
             inner,
         }
     }
@@ -207,6 +225,10 @@ impl Driver {
                     }
                 },
                 () = sleep_until(deadline) => Input::Tick,
+                () = self.healed.notified() => {
+                    self.begin_anew();
+                    Input::Tick
+                }
             };
             self.step(input);
             // What waits already is decided together with it.
@@ -214,6 +236,17 @@ impl Driver {
                 let input = self.ticket(request, reply);
                 self.step(input);
             }
+        }
+    }
+
+    /// The log is whole again: what stopped is made anew. All that waited was answered when it stopped.
+    fn begin_anew(&mut self) {
+        if self.sequencer.is_quarantined() {
+            self.under_way.clear();
+            let mut effects = std::mem::take(&mut self.effects);
+            self.sequencer = sequencer(&self.inner, self.id, &mut effects);
+            effects.drain(..).for_each(|effect| self.carry_out(effect));
+            self.effects = effects;
         }
     }
 
@@ -264,8 +297,13 @@ impl Driver {
                 async move {
                     let remembered = inner.settings.limits.remembered_requests;
                     let shown = room.upgrade().map(|room| room.hub.lock().state().head());
-                    let fold = load::fold(&inner.stores, id, remembered).await;
-                    let Some(room) = room.upgrade() else { return Input::Loaded(fold) };
+                    let suspect = |revision| inner.tell_of_loss(id, revision);
+                    let fold = load::fold(&inner.stores, id, remembered, suspect).await;
+                    let Some(room) = room.upgrade() else { return Input::Loaded(fold.map_err(Unread::failure)) };
+                    if let Err(Unread::Lost(revision)) = fold {
+                        inner.lost(&room, revision);
+                    }
+                    let fold = fold.map_err(Unread::failure);
                     if let (Ok(fold), Some(shown)) = (&fold, shown) {
                         let head = fold.state.head();
                         let other = head.revision == shown.revision && head != shown;
@@ -297,6 +335,7 @@ impl Driver {
                     return;
                 }
                 appending(after.revision.0);
+                self.appending = Some(record.clone());
                 async move {
                     let appended = inner.stores.logs.append(&log, expected, record, after).await;
                     Input::Appended(match appended {
@@ -346,11 +385,12 @@ impl Driver {
         self.under_way.push(begun);
     }
 
-    fn show(&self, record: &Record<Event>, after: Head) {
+    fn show(&mut self, record: &Record<Event>, after: Head) {
         self.inner.effects.push(self.id);
         self.inner.metrics.committed(record.count());
+        let bytes = self.appending.take().filter(|bytes| bytes.first == record.first);
         let Some(room) = self.room.upgrade() else { return };
-        let offer = room.hub.lock().commit(record, after);
+        let offer = room.commit(record, bytes.unwrap_or_else(|| record.encode()), after);
         match offer {
             Ok(Offer::Next) => {
                 self.inner.tell(&room, record);
@@ -379,20 +419,6 @@ impl Inner {
         self.sockets.reset(room, ResetWhy::Quarantined);
     }
 
-    /// The log ends before what it had acknowledged, or beside it: nothing more is appended here until an operator has seen to
-    /// it, and who has the room open is told. What is in memory can be read on.
-    pub(super) fn lost(&self, room: &Room, known: Revision) {
-        if room.quarantined.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(colleagues) = &self.colleagues {
-            colleagues.tell_of_loss(room.id, known);
-        }
-        tracing::error!(room = %room.id, revision = %known, "the log lost what it had acknowledged: the room is quarantined");
-        self.metrics.quarantined();
-        self.sockets.reset(room.id, ResetWhy::Quarantined);
-    }
-
     /// Wakes who has the room open, and tells who watches.
     fn tell(&self, room: &Room, record: &Record<Event>) {
         self.sockets.moved(room.id);
@@ -404,16 +430,20 @@ impl Inner {
 pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Failure> {
     let log = LogId::Room(room.id);
     loop {
+        // What stands in a log that lost something need not follow what is shown.
+        if room.quarantined.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let head = room.hub.lock().state().head();
         let records = load::read(&inner.stores, &log, head.revision).await?;
         if records.is_empty() {
             return Ok(());
         }
         inner.metrics.followed();
-        for (record, _) in records {
+        for (record, bytes) in records {
             let head = room.hub.lock().state().head();
             let Some(after) = record.extend(head) else { continue };
-            let offer = room.hub.lock().commit(&record, after);
+            let offer = room.commit(&record, bytes, after);
             match offer {
                 Ok(Offer::Next) => {
                     inner.tell(room, &record);
@@ -427,6 +457,11 @@ pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Fail
             }
         }
     }
+}
+
+fn sequencer(inner: &Inner, id: RoomId, effects: &mut Vec<Effect>) -> Sequencer {
+    let settings = &inner.settings;
+    Sequencer::new(id, settings.keys.clone(), settings.limits.clone(), crate::entropy::fresh(), effects)
 }
 
 /// The sender and name of the message at a revision.
@@ -464,7 +499,7 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
         let mut rooms = inner.rooms.lock();
         let idle = |cell: &Arc<OnceCell<Arc<Room>>>| {
             Arc::strong_count(cell) == 1
-                && cell.get().is_none_or(|room| Arc::strong_count(room) == 1 && room.backlog() == 0)
+                && cell.get().is_none_or(|room| Arc::strong_count(room) == 1 && room.is_dispensable())
         };
         let surplus = rooms.len().saturating_sub(kept);
         let gone: Vec<RoomId> = rooms.iter().filter(|(_, cell)| idle(cell)).map(|(id, _)| *id).take(surplus).collect();
