@@ -13,6 +13,8 @@ pub enum Failure {
     Unknown,
     /// Trying again does not help; an operator must see it.
     Permanent,
+    /// A newer version wrote it: trying again does not help here, and nothing is wrong with it.
+    Newer,
 }
 
 /// Waits that double up to a most, each drawn from its upper half, so that many who failed together do not return together.

@@ -147,6 +147,18 @@ fn records() -> Vec<Record<Event>> {
     records
 }
 
+/// What an operator decides when it is archived already.
+fn continued(head: Head) -> Record<Event> {
+    let version = KeyVersion(5);
+    let events = [
+        Event::Unchanged,
+        Event::Continued { ended: head.revision, known: head.revision.next(), version },
+        Event::KeyRotated { version, public: secret(5).public() },
+    ];
+    let events = events.map(|event| (event, Body::None)).to_vec();
+    Record { first: head.revision.next(), time: Timestamp(1_800_000_000_000), entries: vec![entry("root", 0, events)] }
+}
+
 fn account_records() -> Vec<Record<AccountChange>> {
     let changes = [
         AccountChange::Joined {
@@ -207,8 +219,6 @@ fn records_of_every_version_are_read_as_they_were_written() {
         kinds.extend(read.items().map(|item| item.event.kind()));
         heads.insert(name, head.digest.to_string());
     }
-    assert_eq!(kinds.len(), chamberlain_core::room::EVENT_KINDS.len(), "every kind of event: {kinds:?}");
-
     let mut account = AccountState::default();
     let mut account_head = Head::EMPTY;
     for (at, expected) in account_records().into_iter().enumerate() {
@@ -234,6 +244,19 @@ fn records_of_every_version_are_read_as_they_were_written() {
     let position = Position { room: room(), head };
     let blob = golden("position.v1.bin", || position.to_blob(&keys()).to_vec());
     assert_eq!(Position::from_blob(&blob.into(), room(), &keys()), Some(position));
+
+    let expected = continued(head);
+    let bytes = golden("room-7.v1.bin", || expected.encode().bytes.to_vec());
+    let read = Record::<Event>::decode(&bytes.clone().into()).expect("readable");
+    assert_eq!((&read, read.encode().bytes), (&expected, bytes.into()));
+    head = read.extend(head).expect("follows");
+    fold.apply(&read, head).expect("folds");
+    kinds.extend(read.items().map(|item| item.event.kind()));
+    let digest = golden("digest-7.txt", || head.digest.to_string().into_bytes());
+    assert_eq!(digest, head.digest.to_string().into_bytes());
+    let snapshot = golden("fold.v2.bin", || fold.to_snapshot());
+    assert_eq!(Fold::from_snapshot(&snapshot).expect("readable"), fold);
+    assert_eq!(kinds.len(), chamberlain_core::room::EVENT_KINDS.len(), "every kind of event: {kinds:?}");
 }
 
 #[test]

@@ -33,6 +33,7 @@ struct Figures {
     revisions: Counter,
     quarantined: Counter,
     mended: Counter,
+    stepped_back: Counter,
     rooms_loaded: Counter,
     rooms: Level,
     effects_failed: Counter,
@@ -102,6 +103,11 @@ impl Metrics {
                 &mut registry,
                 "logs_mended",
                 "Logs that had lost something and are whole again, so that appends go on",
+            ),
+            stepped_back: counter(
+                &mut registry,
+                "logs_newer",
+                "Logs to which a newer version wrote what this node cannot read; other nodes sequence them",
             ),
             rooms_loaded: counter(&mut registry, "rooms_loaded", "Rooms folded from their logs"),
             rooms: level(&mut registry, "rooms", "Rooms in memory"),
@@ -209,6 +215,11 @@ impl Metrics {
     /// A quarantined log is whole again.
     pub fn mended(&self) {
         self.0.mended.inc();
+    }
+
+    /// A log holds what only a newer version can read.
+    pub fn stepped_back(&self) {
+        self.0.stepped_back.inc();
     }
 
     /// A room was folded from its log.

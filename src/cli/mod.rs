@@ -204,6 +204,8 @@ mod tests {
             "room list",
             "room log abcdefghijklmnopq --after 5",
             "room archive abcdefghijklmnopq",
+            "room continue abcdefghijklmnopq --json",
+            "room continue abcdefghijklmnopq --yes 12-0123456789abcdef",
             "chat lobby --as ada",
             "backup copy.redb",
             "restore copy.redb",

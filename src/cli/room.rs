@@ -1,5 +1,7 @@
 //! `chamberlain room`.
 
+mod loss;
+
 use chamberlain_core::id::{AccountId, KeyVersion, RequestId, Revision, RoomId, SiteId};
 use chamberlain_core::room::{Event, Outcome, Reason, Role, RoomKind};
 use chamberlain_core::time::Timestamp;
@@ -51,6 +53,23 @@ pub(super) enum Room {
         #[arg(long, default_value_t = 0, value_name = "REVISION")]
         after: u64,
         /// As JSON lines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Say what a room's log, or its keys, lost; with --yes, have the room go on without it
+    ///
+    /// A log that came back older than it was is given back what nodes still hold. Where none does, the room stays stopped, so
+    /// that the right files can be put back. Where there are none, the room goes on from where its log ends: under a key that
+    /// nobody was given, and without what is said to be lost.
+    Continue {
+        /// Its id, or a channel's name
+        room: String,
+        /// Decide, about the very state that was told: the word after "head"
+        #[arg(long, value_name = "HEAD")]
+        yes: Option<String>,
+        /// What was told, as JSON
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -121,6 +140,9 @@ impl Room {
             Self::Log { room, after, json, at } => {
                 through(&at.place, &at.remote, async |client| log(&client, &room, after, json).await).await
             }
+            Self::Continue { room, yes, json, at } => {
+                through(&at.place, &at.remote, async |client| loss::go_on(&client, &room, yes, json).await).await
+            }
             Self::Archive { room, at } => {
                 through(&at.place, &at.remote, async |client| {
                     let _done: Outcome = client.post(&path(&client, &room, "/archive").await?).await?;
@@ -145,6 +167,14 @@ async fn each(client: &Client, mut see: impl FnMut(View) -> Result<(), Failure>)
             Some(last) if page.more => after = format!("&after={last}"),
             _ => return Ok(()),
         }
+    }
+}
+
+/// The path of a room that may not be loaded: its id is taken as it is.
+async fn path_of_any(client: &Client, named: &str, rest: &str) -> Result<String, Failure> {
+    match named.parse::<RoomId>() {
+        Ok(room) => Ok(format!("/v1/admin/rooms/{room}{rest}")),
+        Err(_) => path(client, named, rest).await,
     }
 }
 

@@ -74,6 +74,13 @@ impl MemoryStores {
         self.kept().logs = older.0;
     }
 
+    /// Puts an older copy in the place of one log.
+    pub fn put_back_one(&self, log: &LogId, older: &OlderLogs) {
+        let name = log.to_string();
+        let older = older.0.get(&name).cloned().unwrap_or_default();
+        self.kept().logs.insert(name, older);
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // Nothing between lock and unlock leaves the maps half changed, so a panic elsewhere does not spoil them.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)

@@ -99,6 +99,11 @@ async fn rooms_are_shown_without_what_is_said_in_them() {
     }
     server.go();
     let mut ada = Client::connect(server.address, "ada", Codec::Json).await;
+    assert!(server.ok(&["room", "continue", "garden"]).contains("nothing is known to be lost"));
+    let told: serde_json::Value = serde_json::from_str(&server.ok(&["room", "continue", "garden", "--json"])).unwrap();
+    let refused = server.cli(&["room", "continue", "garden", "--yes", told["head"].as_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing_lost"));
     server.ok(&["room", "archive", "garden"]);
     assert_eq!(ada.refused(crate::rooms::plain(room, "one more")).await.reason, Reason::Archived);
     let missing = server.cli(&["room", "show", "attic"]);

@@ -197,6 +197,18 @@ impl Fleet {
         self.peers.values().map(|peer| &peer.said)
     }
 
+    /// The node that carries out a command for a room whose log this one cannot read: it knows more kinds of events.
+    pub fn reader(&self, room: RoomId) -> Option<Life> {
+        let others = self.peers.values().map(|peer| &peer.said);
+        let others = others.filter(|said| said.serves && said.kinds > self.me.kinds);
+        others.map(|said| (weight(&said.name, room), said.life)).max().map(|(_, life)| life)
+    }
+
+    /// The nodes that live and know fewer kinds of events than these.
+    pub fn older_than(&self, kinds: u32) -> impl Iterator<Item = &Announcement> {
+        core::iter::once(&self.me).chain(self.others()).filter(move |said| said.kinds < kinds)
+    }
+
     /// How many kinds of events every node that lives knows: an event of a later kind is written only when it is below this,
     /// for the others could not read the log.
     pub fn kinds_known_by_all(&self) -> u32 {

@@ -149,6 +149,13 @@ pub enum MalformedRecord {
     NoBody(Revision),
 }
 
+impl MalformedRecord {
+    /// Whether the record may well be one, of a version newer than this program.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::NewerVersion(_) | Self::Head(DecodeError::UnknownKind(_)))
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct StoredHead<E> {
     first: Revision,

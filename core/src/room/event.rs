@@ -167,6 +167,16 @@ pub enum Event {
     },
     /// A command was answered although it changed nothing; a retry is answered the same.
     Unchanged,
+    /// An operator had the room go on although its log, or its vault, had lost something. The next event is the rotation to a key
+    /// that nobody was ever given.
+    Continued {
+        /// Where the log ended.
+        ended: Revision,
+        /// Up to where it was known to have gone before: what stood between the two is lost, and not what stands there now.
+        known: Revision,
+        /// The version to go on with, above any that was seen; those before it that the log does not name are never used.
+        version: KeyVersion,
+    },
 }
 
 impl Event {
@@ -184,7 +194,13 @@ impl Event {
             Self::Edited { .. } => "edited",
             Self::Deleted { .. } => "deleted",
             Self::Unchanged => "unchanged",
+            Self::Continued { .. } => "continued",
         }
+    }
+
+    /// How many kinds a node must know to read an event of this kind.
+    pub fn kinds_needed(&self) -> u32 {
+        EVENT_KINDS.iter().position(|kind| *kind == self.kind()).map_or(u32::MAX, |at| at as u32 + 1)
     }
 
     /// The revision of the message whose text the event's body is; the event is the one at `at`.
@@ -206,7 +222,7 @@ impl Event {
 }
 
 /// Every kind of event, in the order of [`Event`].
-pub const EVENT_KINDS: [&str; 11] = [
+pub const EVENT_KINDS: [&str; 12] = [
     "created",
     "members_added",
     "members_removed",
@@ -218,4 +234,5 @@ pub const EVENT_KINDS: [&str; 11] = [
     "edited",
     "deleted",
     "unchanged",
+    "continued",
 ];

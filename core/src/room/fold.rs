@@ -7,13 +7,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::event::Event;
 use super::requests::Requests;
-use super::state::{Contradiction, RoomState};
+use super::state::{Continuation, Contradiction, RoomState};
 use crate::codec::{self, DecodeError};
 use crate::id::{Revision, RoomId};
 use crate::log::{Head, Item, Record};
 
-/// The version written today.
+/// A room and its answered requests.
 const VERSION: u8 = 1;
+/// The same, and where an operator had the room go on: written only where one did.
+const CONTINUED: u8 = 2;
 
 /// A room and its answered requests, at one revision.
 #[derive(Debug, Clone)]
@@ -70,9 +72,12 @@ impl Fold {
 
     /// The snapshot.
     pub fn to_snapshot(&self) -> Vec<u8> {
-        let body = codec::encode(&(&self.state, &self.requests));
+        let (version, body) = match self.state.continued() {
+            None => (VERSION, codec::encode(&(&self.state, &self.requests))),
+            Some(continued) => (CONTINUED, codec::encode(&(&self.state, &self.requests, continued))),
+        };
         let mut bytes = Vec::with_capacity(1 + CHECKSUM + body.len());
-        bytes.push(VERSION);
+        bytes.push(version);
         bytes.extend(checksum(&body));
         bytes.extend(body);
         bytes
@@ -85,14 +90,21 @@ impl Fold {
 
     /// Reads a snapshot.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, MalformedSnapshot> {
-        let Some((&VERSION, rest)) = bytes.split_first() else {
+        let Some((&version @ (VERSION | CONTINUED), rest)) = bytes.split_first() else {
             return Err(MalformedSnapshot::Version(bytes.first().copied()));
         };
         let (sum, body) = rest.split_first_chunk::<CHECKSUM>().ok_or(MalformedSnapshot::Checksum)?;
         if *sum != checksum(body) {
             return Err(MalformedSnapshot::Checksum);
         }
-        let (state, requests): (RoomState, Requests) = codec::decode(body)?;
+        let (state, requests): (RoomState, Requests) = match version {
+            VERSION => codec::decode(body)?,
+            _ => {
+                let (mut state, requests, continued): (RoomState, Requests, Continuation) = codec::decode(body)?;
+                state.set_continued(Some(continued));
+                (state, requests)
+            }
+        };
         let kept = state.head().revision;
         Ok(Self { state, requests, kept })
     }

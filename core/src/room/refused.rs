@@ -142,6 +142,12 @@ reasons! {
     Defect => Internal,
     /// The room changed while the command was being prepared; try again with the same request id.
     Overtaken => Unavailable,
+    /// A node of the site is of an older version, and could not read what would be written; the message names it.
+    OlderNode => Conflict,
+    /// Nothing is known to be lost that an operator would have to decide about.
+    NothingLost => Conflict,
+    /// A newer version wrote to the room what this node cannot read; other nodes can.
+    NewerLog => Unavailable,
 }
 
 /// The key to seal under instead of a stale one.

@@ -35,6 +35,18 @@ pub struct RoomState {
     edits: BTreeMap<Revision, Vec<Revision>>,
     /// Revisions whose bodies were taken back: messages and their edits.
     erased: BTreeSet<Revision>,
+    /// Snapshots have it beside the rest, and only where there is one.
+    #[serde(skip)]
+    continued: Option<Continuation>,
+}
+
+/// Where an operator had the room go on after a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continuation {
+    /// The revision of the last such decision.
+    pub at: Revision,
+    /// Up to here, what is remembered and is not in the log was given up.
+    pub known: Revision,
 }
 
 /// What `Created` said.
@@ -96,6 +108,7 @@ impl RoomState {
             messages: 0,
             edits: BTreeMap::new(),
             erased: BTreeSet::new(),
+            continued: None,
         }
     }
 
@@ -119,6 +132,10 @@ impl RoomState {
         }
         if item.event.sealed_under().is_some() == matches!(item.body, Body::None) {
             return Err(contradiction("messages and edits have a body, and nothing else has"));
+        }
+        let begins = self.continued.is_some_and(|continued| continued.at.next() == revision);
+        if begins && !matches!(item.event, Event::KeyRotated { .. }) {
+            return Err(contradiction("what goes on after a loss begins with another event than its key"));
         }
         match item.event {
             Event::Created { kind, site, name, owner } => {
@@ -164,6 +181,14 @@ impl RoomState {
                 self.erased.extend(self.edits.remove(message).unwrap_or_default());
             }
             Event::Unchanged => {}
+            Event::Continued { ended, known, version } => {
+                if *ended >= revision {
+                    return Err(contradiction("a room goes on where its log did not end"));
+                }
+                self.versions.skip_to(*version, revision.next(), item.time).map_err(contradiction)?;
+                let before = self.continued.map_or(Revision::ZERO, |continued| continued.known);
+                self.continued = Some(Continuation { at: revision, known: before.max(*known) });
+            }
         }
         self.time = self.time.max(item.time);
         self.head.revision = revision;
@@ -339,6 +364,21 @@ impl RoomState {
     /// The public half of a version.
     pub fn public(&self, version: KeyVersion) -> Option<RoomPublic> {
         self.versions.public(version)
+    }
+
+    /// The last decision of an operator to go on after a loss.
+    pub fn continued(&self) -> Option<Continuation> {
+        self.continued
+    }
+
+    pub(super) fn set_continued(&mut self, continued: Option<Continuation>) {
+        self.continued = continued;
+    }
+
+    /// Whether the version was current when an operator had the room go on, or before: it may be that nobody holds it any more.
+    pub fn may_be_lost(&self, version: KeyVersion) -> bool {
+        self.continued
+            .is_some_and(|continued| self.versions.range(version).is_some_and(|(since, _)| since < continued.at))
     }
 
     /// The version after the last.

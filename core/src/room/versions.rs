@@ -8,6 +8,9 @@ use crate::id::{KeyVersion, Revision};
 use crate::keys::RoomPublic;
 use crate::time::Timestamp;
 
+/// Versions that are left out at a time, at most: a record that claims more makes no sense.
+pub(super) const SKIPPED_MOST: u32 = 4_096;
+
 /// Every version so far, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Versions {
@@ -38,6 +41,18 @@ impl Versions {
         Ok(())
     }
 
+    /// Leaves out the versions before `version`, which is to begin at `since`: they were never used.
+    pub(super) fn skip_to(&mut self, version: KeyVersion, since: Revision, at: Timestamp) -> Result<(), &'static str> {
+        let last = self.list.last().ok_or("a room without a key goes on")?.public;
+        if version < self.next() || version.0 - self.next().0 > SKIPPED_MOST {
+            return Err("a key version is used again, or is out of reach");
+        }
+        while self.next() < version {
+            self.list.push(Version { public: last, since, at });
+        }
+        Ok(())
+    }
+
     pub(super) fn count_message(&mut self) {
         self.messages_under_current += 1;
     }
@@ -60,15 +75,21 @@ impl Versions {
 
     /// Revisions under a version: from, and the first no longer under it.
     pub(super) fn range(&self, version: KeyVersion) -> Option<(Revision, Option<Revision>)> {
-        Some((self.get(version)?.since, self.get(version.next()).map(|next| next.since)))
+        Some((self.get(version)?.since, self.after(version).map(|next| next.since)))
     }
 
     /// When the version was replaced.
     pub(super) fn retired_at(&self, version: KeyVersion) -> Option<Timestamp> {
-        self.get(version.next()).map(|next| next.at)
+        self.after(version).map(|next| next.at)
     }
 
+    /// A version that was left out begins where the one after it begins, and is none.
     fn get(&self, version: KeyVersion) -> Option<&Version> {
-        self.list.get(version.0 as usize)
+        let found = self.list.get(version.0 as usize)?;
+        self.after(version).is_none_or(|next| next.since != found.since).then_some(found)
+    }
+
+    fn after(&self, version: KeyVersion) -> Option<&Version> {
+        self.list.get(version.0 as usize + 1)
     }
 }

@@ -107,7 +107,7 @@ impl Sequencer {
             }
             Err(Failure::Transient) => flight.retry = Some(Retry::Append(now.after(wait))),
             Err(Failure::Unknown) => out.push(Effect::ReadBack { after: flight.before.revision }),
-            Err(Failure::Permanent) => self.quarantine("the log refuses the record", out),
+            Err(Failure::Permanent | Failure::Newer) => self.quarantine("the log refuses the record", out),
         }
     }
 

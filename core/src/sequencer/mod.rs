@@ -327,6 +327,8 @@ impl Sequencer {
                 self.sealer = None;
             }
             Err(Failure::Permanent) => self.quarantine("the log cannot be folded", out),
+            // To go on would be to go on without what it says.
+            Err(Failure::Newer) => self.quarantine("a newer version wrote to the log", out),
             Err(Failure::Transient | Failure::Unknown) => {
                 let wait = self.backoff.wait(&mut self.rng);
                 self.phase = Phase::Loading { retry_at: Some(now.after(wait)) };

@@ -90,7 +90,7 @@ impl Sequencer {
                     }
                 }
             }
-            Err(Failure::Permanent) => self.quarantine("a record cannot be read", out),
+            Err(Failure::Permanent | Failure::Newer) => self.quarantine("a record cannot be read", out),
             Err(_) => self.want_again(now, Need::Target(revision)),
         }
     }

@@ -152,6 +152,10 @@ impl Session {
 async fn open_room(inner: &Arc<Inner>, who: &Identity, handle: &Arc<Handle>, open: Open) -> Result<Done, Refused> {
     let kinds = open.kinds.as_deref().map(known_kinds).transpose()?;
     let room = inner.room_for(&who.account, open.room).await?;
+    // What it shows may not be so any more. A log that only newer nodes can read to its end is shown as far as it goes.
+    if room.is_quarantined() {
+        return Err(Reason::Quarantined.into());
+    }
     let resumes = open.position.as_ref().filter(|position| !position.is_empty());
     let resumes = resumes.map(|position| Position::from_blob(position, open.room, &inner.settings.keys));
     let reached = match (&resumes, open.from) {
@@ -218,7 +222,16 @@ pub(super) async fn fetch(inner: Arc<Inner>, room: RoomId, opening: OpeningId, a
             return Input::FetchFailed { room, opening };
         }
     };
-    let records: Result<Vec<Record<Event>>, _> = read.iter().map(|bytes| Record::decode(&bytes.bytes)).collect();
+    let mut records: Result<Vec<Record<Event>>, _> = Ok(Vec::new());
+    for bytes in &read {
+        match (Record::decode(&bytes.bytes), &mut records) {
+            (Ok(record), Ok(records)) => records.push(record),
+            // What this node cannot read comes after all that it shows.
+            (Err(error), Ok(so_far)) if error.is_newer() && !so_far.is_empty() => break,
+            (Err(error), records) => *records = Err(error),
+            (Ok(_), Err(_)) => break,
+        }
+    }
     let records = match records {
         Ok(records) => records,
         Err(error) => {
@@ -262,15 +275,21 @@ async fn make_key_frame(
     room: &Room,
     version: KeyVersion,
 ) -> Result<Option<bytes::Bytes>, Refused> {
-    let public = {
+    let (public, may_be_lost) = {
         let hub = room.hub.lock();
         let state = hub.state();
         if !state.may_hold(&handle.account, version) || inner.is_expired(state, version) {
             return Ok(None);
         }
-        state.public(version).ok_or(Reason::NoSuchKey)?
+        (state.public(version).ok_or(Reason::NoSuchKey)?, state.may_be_lost(version))
     };
-    let secret = room.secret(inner, version).await?;
+    let secret = match room.secret(inner, version).await {
+        // An operator knows of it: what follows can be read.
+        Err(refused) if may_be_lost && matches!(refused.reason, Reason::NoSuchKey | Reason::Quarantined) => {
+            return Ok(None);
+        }
+        secret => secret?,
+    };
     let secret = Blob(bytes::Bytes::copy_from_slice(&secret.to_bytes()[..]));
     let frame = ServerFrame::Key { room: room.id, version, public, secret };
     Ok(Some(framed(inner, handle.codec, &frame)))

@@ -147,6 +147,20 @@ pub(super) async fn log(call: Call) -> Answered {
     Ok(answer::ok(&LogPage { room: room.room, head: room.head, items, more: last < room.head }))
 }
 
+/// Which state of the log is decided about; none, to be told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContinueRoom {
+    #[serde(default)]
+    head: Option<String>,
+}
+
+pub(super) async fn continue_room(call: Call) -> Answered {
+    let ContinueRoom { head } = call.json()?;
+    let (who, room) = (call.who()?, call.room()?);
+    Ok(answer::ok(&call.app.node.continue_room(who, room, head).await?))
+}
+
 pub(super) async fn backup(call: Call) -> Answered {
     let Some(backup) = &call.app.backup else {
         return Err(Refused::new(Reason::NoSuchPath, "the stores of this server are backed up by their own means"));

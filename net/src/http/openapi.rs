@@ -139,7 +139,7 @@ fn reasons(route: &Route) -> Vec<Reason> {
     use Reason::*;
     let mut reasons = vec![ForeignHost, ForeignOrigin, Malformed];
     if route.access != Access::Anybody {
-        reasons.extend([InvalidToken, TokenExpired, AccountDisabled, StoreUnavailable, Quarantined]);
+        reasons.extend([InvalidToken, TokenExpired, AccountDisabled, StoreUnavailable, Quarantined, NewerLog]);
     }
     if route.access == Access::Admin {
         reasons.push(NotAdmin);

@@ -133,7 +133,8 @@ use Access::{Account, Admin, Anybody};
 use Reason::{
     AlreadyThatRole, Archived, BadEnvelope, BeyondHead, BotNotAllowed, Empty, InvalidName, InvalidRange, LastOwner,
     MessageReused, NoSuchKey, NoSuchMessage, NoSuchPath, NobodyNamed, NotAChannel, NotAMember, NotOwner, NotSender,
-    Overtaken, RestrictedToOwners, RoomFull, StaleEdit, StaleKey, TargetNotAMember, TooLarge, TooMany, UnknownAccount,
+    NothingLost, OlderNode, Overtaken, RestrictedToOwners, RoomFull, StaleEdit, StaleKey, TargetNotAMember, TooLarge,
+    TooMany, UnknownAccount,
 };
 
 const GET: Method = Method::GET;
@@ -371,6 +372,16 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new(POST, "/v1/admin/rooms/{room}/archive", Admin, |call| Box::pin(rooms::archive(call)), "End any channel")
         .answers(&[(200, "Outcome")])
         .refused(&[NotAMember, NotAChannel, Archived]),
+    Route::new(
+        POST,
+        "/v1/admin/rooms/{room}/continue",
+        Admin,
+        |call| Box::pin(admin::continue_room(call)),
+        "What a room lost; where the head of its log is named as it was told, the room goes on without that",
+    )
+    .body("ContinueRoom")
+    .answers(&[(200, "Loss")])
+    .refused(&[NotAMember, Overtaken, OlderNode, NothingLost]),
     Route::new(
         POST,
         "/v1/admin/backup",

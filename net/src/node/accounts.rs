@@ -271,7 +271,7 @@ impl Inner {
             for bytes in records {
                 let record = Record::<AccountChange>::decode(&bytes.bytes).map_err(|error| {
                     tracing::error!(%log, %error, "a record cannot be read");
-                    Failure::Permanent
+                    if error.is_newer() { Failure::Newer } else { Failure::Permanent }
                 })?;
                 let head = record.extend(state.head()).ok_or(Failure::Permanent)?;
                 state.apply(&record, head);
@@ -286,6 +286,7 @@ impl Inner {
 fn refuse(failure: Failure) -> Refused {
     match failure {
         Failure::Permanent => Reason::Quarantined.into(),
+        Failure::Newer => Reason::NewerLog.into(),
         Failure::Transient | Failure::Unknown => Reason::StoreUnavailable.into(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chamberlain_core::id::{AccountId, KeyVersion, LogId, RequestId, Revision, RoomId, SiteId};
-use chamberlain_core::log::Body;
+use chamberlain_core::log::{Body, Item};
 use chamberlain_core::room::{Event, Reason, Refused, RoomKind};
 use chamberlain_core::time::Timestamp;
 use chamberlain_core::wire::RoomView;
@@ -18,7 +18,7 @@ use crate::auth::Identity;
 pub struct AdminRoom {
     /// Its id.
     pub room: RoomId,
-    /// Why it cannot be loaded; what follows is then empty.
+    /// Why it takes no commands; what follows is empty where it cannot be loaded, and else as far as it can be read.
     pub problem: Option<Reason>,
     /// What it is for.
     pub kind: Option<RoomKind>,
@@ -140,6 +140,7 @@ impl Node {
             time: state.time(),
             messages: state.messages(),
             version: state.current_key().map(|key| key.version),
+            problem: room.problem(),
             ..nothing_of(id)
         })
     }
@@ -150,20 +151,7 @@ impl Node {
         let records = self.0.records(room, after, to).await?;
         let items = records.iter().flat_map(chamberlain_core::log::Record::items);
         let wanted = items.filter(|item| item.revision > after && item.revision <= to);
-        Ok(wanted
-            .map(|item| LogItem {
-                revision: item.revision,
-                time: item.time,
-                account: item.account.clone(),
-                request: item.request,
-                event: item.event.clone(),
-                body: match item.body {
-                    Body::None => BodyState::None,
-                    Body::Present(_) => BodyState::Present,
-                    Body::Erased { .. } => BodyState::Erased,
-                },
-            })
-            .collect())
+        Ok(wanted.map(|item| LogItem::of(&item)).collect())
     }
 
     /// Asks the stores for something small each.
@@ -173,6 +161,23 @@ impl Node {
         stores.directory.list(None, 1).await.map_err(refuse_store)?;
         stores.marks.get(&["ready".to_owned()]).await.map_err(refuse_store)?;
         Ok(())
+    }
+}
+
+impl LogItem {
+    pub(super) fn of(item: &Item<'_, Event>) -> Self {
+        Self {
+            revision: item.revision,
+            time: item.time,
+            account: item.account.clone(),
+            request: item.request,
+            event: item.event.clone(),
+            body: match item.body {
+                Body::None => BodyState::None,
+                Body::Present(_) => BodyState::Present,
+                Body::Erased { .. } => BodyState::Erased,
+            },
+        }
     }
 }
 

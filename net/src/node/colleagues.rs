@@ -142,14 +142,31 @@ impl Colleagues {
         self.write(None, &Letter::Accounts { accounts }, 0);
     }
 
+    /// The names of the nodes that could not read an event for which so many kinds must be known.
+    pub(super) fn older_than(&self, kinds: u32) -> Vec<String> {
+        let describe = |said: &Announcement| format!("{} ({})", said.name, said.version);
+        self.fleet.lock().older_than(kinds).map(describe).collect()
+    }
+
     /// Tells all nodes that a log seems to have lost what was seen of it.
     pub(super) fn tell_of_loss(&self, room: RoomId, revision: Revision) {
         self.write(None, &Letter::Lost { room, revision }, 0);
     }
 
     /// Hands a command to the owner of its room, if that is another node and it can be asked; else gives it back.
-    fn forward(&self, now: Instant, request: Box<Request>, reply: Reply) -> Result<(), (Box<Request>, Reply)> {
-        let Some(to) = self.fleet.lock().owner(request.room) else { return Err((request, reply)) };
+    /// Of a room whose log this node cannot read, to one that can.
+    fn forward(
+        &self,
+        now: Instant,
+        request: Box<Request>,
+        reply: Reply,
+        readable: bool,
+    ) -> Result<(), (Box<Request>, Reply)> {
+        let to = match (self.fleet.lock(), request.room) {
+            (fleet, room) if readable => fleet.owner(room),
+            (fleet, room) => fleet.reader(room),
+        };
+        let Some(to) = to else { return Err((request, reply)) };
         let encoded = codec::encode(&*request);
         if encoded.len() + LETTER_OVERHEAD > self.bus.letter_bytes() {
             return Err((request, reply));
@@ -317,7 +334,12 @@ async fn listen(inner: Arc<Inner>, mut heard: mpsc::Receiver<Heard>) {
 async fn work(inner: Arc<Inner>, mut asked: mpsc::Receiver<Asked>) {
     while let Some(Asked { from, id, request }) = asked.recv().await {
         let back = inner.clone();
-        let answer = move |verdict| {
+        let answer = move |verdict: Verdict| {
+            // What was refused because it cannot be read here was not looked at.
+            let verdict = match verdict {
+                Verdict::Refused { reason: Reason::NewerLog, .. } => Verdict::Declined,
+                verdict => verdict,
+            };
             if let Some(colleagues) = &back.colleagues {
                 colleagues.write(Some(from), &Letter::Answer { id, verdict }, u64::MAX);
             }
@@ -334,13 +356,27 @@ impl Inner {
     /// Puts a command before its room: at the node that sequences it, or here.
     pub(super) async fn place(self: &Arc<Self>, request: Box<Request>, reply: Reply) {
         let (request, reply) = match &self.colleagues {
-            Some(colleagues) => match colleagues.forward(self.clock.now(), request, reply) {
-                Ok(()) => return,
-                Err(back) => back,
-            },
+            Some(colleagues) => {
+                let readable = self.loaded(request.room).is_none_or(|room| !room.is_newer());
+                match colleagues.forward(self.clock.now(), request, reply, readable) {
+                    Ok(()) => return,
+                    Err(back) => back,
+                }
+            }
             None => (request, reply),
         };
-        self.submit_here(request, reply).await;
+        match self.room(request.room).await {
+            Err(refused) => reply(Err(refused)),
+            Ok(room) => match &self.colleagues {
+                // Found out just now.
+                Some(colleagues) if room.is_newer() => {
+                    if let Err((_, reply)) = colleagues.forward(self.clock.now(), request, reply, false) {
+                        reply(Err(Reason::NewerLog.into()));
+                    }
+                }
+                _ => room.submit(request, reply),
+            },
+        }
     }
 
     async fn submit_here(self: &Arc<Self>, request: Box<Request>, reply: Reply) {
@@ -388,8 +424,9 @@ impl Inner {
             Letter::Accounts { accounts } => self.accounts_changed(accounts),
             Letter::Lost { room, revision } => {
                 // One that is not in memory is held against snapshots and marks when it is loaded.
-                if let Some(room) = self.loaded(room) {
-                    self.suspect(room, revision);
+                match self.loaded(room) {
+                    Some(room) => self.suspect(room, revision),
+                    None => self.following.hear_of_loss(room, revision),
                 }
             }
             Letter::Command { from, id, request } => {

@@ -24,6 +24,8 @@ use crate::lock::Lock;
 const ROOMS_AT_ONCE: usize = 16;
 /// Changes to account logs under way at the same time, per room: they share the store's group commits.
 const CHANGES_AT_ONCE: usize = 256;
+/// Logs that are listed together.
+const LOGS_AT_ONCE: usize = 1_000;
 /// A cursor that passed only records without effects is written down this often, in revisions.
 const CURSOR_EVERY: u64 = 4_096;
 /// First and longest wait after a failure.
@@ -43,6 +45,11 @@ impl Queue {
 
     pub(super) fn push(&self, room: RoomId) {
         self.rooms.push(room);
+    }
+
+    /// Forgets how far a room's effects are done: the mark says so.
+    pub(super) fn forget(&self, room: RoomId) {
+        self.cursors.lock().remove(&room);
     }
 
     /// Whether nothing waits and nothing is under way.
@@ -66,7 +73,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             let mut rng = crate::entropy::rng();
             while let Err(failure) = inner.carry_out(room).await {
                 inner.metrics.effect_failed();
-                if failure == Failure::Permanent {
+                if matches!(failure, Failure::Permanent | Failure::Newer) {
                     tracing::error!(%room, "effects of a room cannot be carried out; they wait for an operator");
                     break;
                 }
@@ -161,6 +168,7 @@ impl Inner {
                 self.record_changes(accounts.iter().map(|account| (account.clone(), left.clone())).collect()).await?;
             }
             Event::Deleted { revision } => self.erase(&LogId::Room(id), *revision, item.revision).await?,
+            Event::Continued { .. } => self.set_accounts_right(id, item.revision).await?,
             _ => {}
         }
         Ok(())
@@ -177,6 +185,50 @@ impl Inner {
             // It is told when its effects are done.
             _ => Ok(told_until),
         }
+    }
+
+    /// After a loss, the logs of accounts may tell of the room what is not so: every account that there is is looked at.
+    async fn set_accounts_right(self: &Arc<Self>, id: RoomId, at: Revision) -> Result<(), Failure> {
+        let room = self.room(id).await.map_err(|_| Failure::Transient)?;
+        self.show_to(&room, at).await?;
+        let members = room.hub.lock().state().members_after(None).map(|(account, _)| account.clone()).collect();
+        self.set_right(&room, members, at).await?;
+        let mut after: Option<LogId> = None;
+        loop {
+            let page = self.stores.logs.list(after.as_ref(), LOGS_AT_ONCE).await.map_err(|error| classify(&error))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let accounts = page.into_iter().filter_map(|log| match log {
+                LogId::Account(account) => Some(account),
+                LogId::Room(_) => None,
+            });
+            self.set_right(&room, accounts.collect(), at).await?;
+        }
+    }
+
+    /// Tells the logs of these accounts whether they were in the room at a revision, where they say otherwise.
+    async fn set_right(
+        self: &Arc<Self>,
+        room: &Arc<super::Room>,
+        accounts: Vec<AccountId>,
+        at: Revision,
+    ) -> Result<(), Failure> {
+        let origin = Origin::of(room.hub.lock().state());
+        let changes = accounts.into_iter().map(|account| {
+            let (inner, origin, room) = (self.clone(), &origin, room.clone());
+            async move {
+                inner.read_again(&account).await?;
+                let told_until = inner.told_until(&account, room.id).await.map_err(|_| Failure::Transient)?;
+                let (told, member) = (told_until.0 == u64::MAX, room.hub.lock().state().member(&account));
+                let change = match member {
+                    Some(member) if !told && member.since <= at => origin.joined(&account, at),
+                    None if told => AccountChange::Left { room: room.id, at },
+                    _ => return Ok(()),
+                };
+                inner.record_change(&account, &change).await
+            }
+        });
+        stream::iter(changes).buffer_unordered(CHANGES_AT_ONCE).try_collect().await
     }
 
     /// Tells the log of an account again that it is in a room since a revision, if it is.
@@ -247,7 +299,10 @@ fn how_it_joined(room: &Room, account: &AccountId) -> Option<AccountChange> {
 }
 
 fn has_effects(event: &Event) -> bool {
-    matches!(event, Event::MembersAdded { .. } | Event::MembersRemoved { .. } | Event::Deleted { .. })
+    matches!(
+        event,
+        Event::MembersAdded { .. } | Event::MembersRemoved { .. } | Event::Deleted { .. } | Event::Continued { .. }
+    )
 }
 
 /// What the effects of a room need to know of it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chamberlain_core::id::{LogId, RoomId};
+use chamberlain_core::id::{LogId, Revision, RoomId};
 use chamberlain_core::log::Head;
 use chamberlain_core::retry::{Backoff, Failure};
 use chamberlain_core::time::Instant;
@@ -22,6 +22,10 @@ use crate::lock::Lock;
 
 /// Logs that are read at the same time.
 const LOGS_AT_ONCE: usize = 32;
+/// Rooms of which is remembered up to where others have seen them.
+const LOSSES_MOST: usize = 10_000;
+/// So long, a room whose log ends where it did is not looked into again: that takes as long as a log is doubted.
+const STOPPED: Duration = Duration::from_secs(60);
 /// First and longest wait after a failure.
 const WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// After so long, whoever appended should have done what follows from it; then the owner of the room sees to it.
@@ -34,6 +38,10 @@ pub(super) struct Following {
     logs: Turns<LogId>,
     /// Rooms of which is to be found out whether their logs lost something.
     suspected: Lock<BTreeSet<RoomId>>,
+    /// Up to where the logs of rooms once were that are not in memory here.
+    once: Lock<BTreeMap<RoomId, Revision>>,
+    /// Those that cannot be loaded: where their logs end, and when that was found out.
+    stopped: Lock<BTreeMap<RoomId, (Head, Instant)>>,
     /// Where rooms were last said to end.
     heads: Lock<BTreeMap<RoomId, Head>>,
     /// Rooms of this node to which another one appended, and when that was first heard.
@@ -45,9 +53,46 @@ impl Following {
         Self {
             logs: Turns::new(LOGS_AT_ONCE),
             suspected: Lock::default(),
+            once: Lock::default(),
+            stopped: Lock::default(),
             heads: Lock::default(),
             others: Lock::default(),
         }
+    }
+
+    /// The log of a room was once up to here, and is no more.
+    pub(super) fn hear_of_loss(&self, room: RoomId, revision: Revision) {
+        let mut once = self.once.lock();
+        if once.len() >= LOSSES_MOST {
+            once.pop_first();
+        }
+        let known = once.entry(room).or_default();
+        *known = revision.max(*known);
+    }
+
+    /// The room cannot be loaded, for its log ends here, and lost something; whether that is news.
+    pub(super) fn stop(&self, room: RoomId, ends: Head, now: Instant) -> bool {
+        let mut stopped = self.stopped.lock();
+        if stopped.len() >= LOSSES_MOST {
+            stopped.pop_first();
+        }
+        stopped.insert(room, (ends, now)).is_none()
+    }
+
+    /// Where the log of a room ended when it was found out, not long ago, that the room cannot be loaded.
+    pub(super) fn stopped_at(&self, room: RoomId, now: Instant) -> Option<Head> {
+        let (ends, found) = *self.stopped.lock().get(&room)?;
+        (now.since(found) < STOPPED).then_some(ends)
+    }
+
+    /// The room can be loaded.
+    pub(super) fn goes_on(&self, room: RoomId) {
+        self.stopped.lock().remove(&room);
+    }
+
+    /// Up to where the log of a room once was.
+    pub(super) fn once_at(&self, room: RoomId) -> Revision {
+        self.once.lock().get(&room).copied().unwrap_or_default()
     }
 
     /// The log is to be read to its head.
@@ -65,7 +110,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             let mut backoff = Backoff::new(WAIT.0, WAIT.1);
             let mut rng = crate::entropy::rng();
             while let Err(failure) = inner.follow(&log).await {
-                if failure == Failure::Permanent {
+                if matches!(failure, Failure::Permanent | Failure::Newer) {
                     tracing::error!(%log, "a log cannot be followed; it waits for an operator");
                     break;
                 }

@@ -25,12 +25,14 @@ pub(super) fn classify(error: &StoreError) -> Failure {
 }
 
 /// Why a room cannot be folded to the head of its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Unread {
     /// A store failed, or a record does not follow, or contradicts.
     Failed(Failure),
     /// The log ends before, or beside, what a snapshot or the room's effects have seen of it: up to here at least.
     Lost(Revision),
+    /// A newer version wrote what comes after this fold.
+    Newer(Box<Fold>),
 }
 
 impl From<Failure> for Unread {
@@ -45,6 +47,7 @@ impl Unread {
         match self {
             Self::Failed(failure) => failure,
             Self::Lost(_) => Failure::Permanent,
+            Self::Newer(_) => Failure::Newer,
         }
     }
 }
@@ -58,32 +61,79 @@ pub(super) async fn fold(
     suspect: impl Fn(Revision) + Send,
 ) -> Result<Box<Fold>, Unread> {
     let log = LogId::Room(room);
-    let mut fold = from_snapshot(stores, &log).await.unwrap_or_else(|| Box::new(Fold::new(room, remembered)));
+    let snapshot = from_snapshot(stores, &log).await;
+    let kept = snapshot.as_ref().map(|fold| fold.state.head().revision);
+    let mut fold = snapshot.unwrap_or_else(|| Box::new(Fold::new(room, remembered)));
     // Read before the head is: what is done by then is in the log.
     let done = stores.marks.get(&[cursor_mark(room)]).await.map_err(|error| classify(&error))?;
     let done = done.first().map_or(Revision::ZERO, |done| Revision(*done));
     let mut doubted = false;
     loop {
-        let after = fold.state.head().revision;
-        let records = read(stores, &log, after).await?;
-        if records.is_empty() {
-            let head = fold.state.head();
-            // What is done of it was in it: a log that ends before that lost it just as surely.
-            let stands = if head.revision < done { Stands::Lost } else { stands(stores, &log, head).await? };
-            if stands == Stands::Lost && !doubted {
+        match (read_on(stores, &log, &mut fold).await, kept) {
+            (Ok(()), _) => {}
+            // The snapshot may be of what the log had before an operator had it go on.
+            (Err(Failure::Permanent), Some(kept)) => return without_snapshot(stores, room, remembered, kept).await,
+            (Err(Failure::Newer), _) => return Err(Unread::Newer(fold)),
+            (Err(failure), _) => return Err(failure.into()),
+        }
+        let head = fold.state.head();
+        // What is done of it was in it: a log that ends before that lost it just as surely.
+        let stands = if head.revision < done { Stands::Lost } else { stands(stores, &log, head).await? };
+        match stands {
+            Stands::There => return Ok(fold),
+            Stands::Ahead => {}
+            Stands::Lost if !doubted => {
                 doubted = true;
                 suspect(done.max(head.revision));
                 doubt(stores, &log, head).await?;
-                continue;
             }
-            if stands == Stands::Ahead {
-                continue;
-            }
-            if stands == Stands::Lost {
+            Stands::Lost => {
+                if let Some(kept) = kept
+                    && let Ok(fold) = without_snapshot(stores, room, remembered, kept).await
+                    && fold.state.head().revision >= done
+                {
+                    return Ok(fold);
+                }
                 tracing::error!(%log, head = %head.revision, %done, "the log lost what it had acknowledged");
                 return Err(Unread::Lost(done.max(head.revision)));
             }
-            return Ok(fold);
+        }
+    }
+}
+
+/// The fold of a log whose snapshot is of another one, if an operator gave up what the snapshot has seen.
+async fn without_snapshot(stores: &Stores, room: RoomId, remembered: u32, kept: Revision) -> Result<Box<Fold>, Unread> {
+    let fold = as_it_is(stores, room, remembered).await?;
+    match fold.state.continued() {
+        Some(continued) if continued.known >= kept => Ok(fold),
+        _ => Err(Unread::Lost(kept)),
+    }
+}
+
+/// The fold of a log as it is, whatever else remembers of it; from a snapshot where that is of this log.
+pub(super) async fn as_it_is(stores: &Stores, room: RoomId, remembered: u32) -> Result<Box<Fold>, Failure> {
+    let log = LogId::Room(room);
+    if let Some(mut fold) = from_snapshot(stores, &log).await
+        && read_on(stores, &log, &mut fold).await.is_ok()
+        && stands(stores, &log, fold.state.head()).await? == Stands::There
+    {
+        return Ok(fold);
+    }
+    let mut fold = Box::new(Fold::new(room, remembered));
+    read_on(stores, &log, &mut fold).await?;
+    match stands(stores, &log, fold.state.head()).await? {
+        Stands::There => Ok(fold),
+        // Somebody appends, or takes away.
+        Stands::Ahead | Stands::Lost => Err(Failure::Transient),
+    }
+}
+
+/// Folds what the log has after a fold.
+async fn read_on(stores: &Stores, log: &LogId, fold: &mut Fold) -> Result<(), Failure> {
+    loop {
+        let records = read(stores, log, fold.state.head().revision).await?;
+        if records.is_empty() {
+            return Ok(());
         }
         for (record, _) in records {
             let head = record.extend(fold.state.head()).ok_or_else(|| {
@@ -162,11 +212,24 @@ pub(super) async fn read(
         tracing::warn!(%log, %error, "a log cannot be read");
         classify(&error)
     })?;
-    records.into_iter().map(|bytes| Ok((decode(log, &bytes.bytes)?, bytes))).collect()
+    let mut decoded = Vec::with_capacity(records.len());
+    for bytes in records {
+        match decode(log, &bytes.bytes) {
+            Ok(record) => decoded.push((record, bytes)),
+            // What comes before it is read first.
+            Err(Failure::Newer) if !decoded.is_empty() => break,
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(decoded)
 }
 
 pub(super) fn decode(log: &LogId, bytes: &Bytes) -> Result<Record<Event>, Failure> {
     Record::decode(bytes).map_err(|error| {
+        if error.is_newer() {
+            tracing::warn!(%log, %error, "a newer version wrote to the log");
+            return Failure::Newer;
+        }
         tracing::error!(%log, %error, "a record cannot be read");
         Failure::Permanent
     })

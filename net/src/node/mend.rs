@@ -13,13 +13,13 @@ use chamberlain_core::id::{LogId, Revision, RoomId};
 use chamberlain_core::limits::Limits;
 use chamberlain_core::log::{Head, Offer, Record, RecordBytes, Stored, Suffix};
 use chamberlain_core::retry::{Backoff, Failure};
-use chamberlain_core::room::{Contradiction, Event};
+use chamberlain_core::room::{Contradiction, Event, Reason};
 use chamberlain_core::wire::ResetWhy;
 use chamberlain_stores::Appended;
 
 use super::Inner;
 use super::load::{self, DOUBT, classify};
-use super::room::Room;
+use super::room::{self, Room};
 
 /// Stored records weigh about a quarter of what the hub makes of them: so many parts of what a room's tail may take in memory.
 const SUFFIX_PART: usize = 4;
@@ -41,6 +41,8 @@ enum Found {
     Short(Vec<Stored>),
     /// It is another one, or what it had is not known here.
     Lost,
+    /// An operator had it go on from where it ended, and gave up what is remembered here.
+    GivenUp,
 }
 
 impl Room {
@@ -63,7 +65,36 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Why it takes no commands here, if it takes none.
+    pub(super) fn problem(&self) -> Option<Reason> {
+        if self.is_newer() {
+            return Some(Reason::NewerLog);
+        }
+        self.is_quarantined().then_some(Reason::Quarantined)
+    }
+
+    /// Whether the log lost something, and is not whole again.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantined.load(Ordering::Acquire)
+    }
+
+    /// Whether a newer version wrote what this node cannot read.
+    pub(super) fn is_newer(&self) -> bool {
+        self.newer.load(Ordering::Acquire)
+    }
+}
+
 impl Inner {
+    /// A newer version wrote to the log: what could be read is shown on, commands go to nodes that can read it (RACES.md, N-20).
+    pub(super) fn step_back(&self, room: &Room) {
+        if !room.newer.swap(true, Ordering::AcqRel) {
+            let head = room.hub.lock().state().head().revision;
+            tracing::error!(room = %room.id, %head, "a newer version wrote to the log: this node takes no commands for the room");
+            self.metrics.stepped_back();
+        }
+    }
+
     /// The room, if it is in memory.
     pub(super) fn loaded(&self, id: RoomId) -> Option<Arc<Room>> {
         self.rooms.lock().get(&id).and_then(|cell| cell.get().cloned())
@@ -79,10 +110,19 @@ impl Inner {
     /// Another node has seen the log of a room up to this revision, and it is there no more.
     pub(super) fn suspect(self: &Arc<Self>, room: Arc<Room>, known: Revision) {
         room.once_at.fetch_max(known.0, Ordering::AcqRel);
+        let ours = room.hub.lock().state().head().revision;
         let inner = self.clone();
         tokio::spawn(async move {
-            if !matches!(inner.look_at(&room).await, Ok(Found::Whole) | Err(_)) {
-                inner.lost(&room, known);
+            match inner.look_at(&room).await {
+                Ok(Found::Whole) | Err(_) => {}
+                Ok(Found::GivenUp) => inner.begin_again(&room).await,
+                Ok(Found::Short(_) | Found::Lost) => {
+                    inner.lost(&room, known);
+                    // Whoever asks hears how far it was seen here.
+                    if ours > known {
+                        inner.tell_of_loss(room.id, ours);
+                    }
+                }
             }
         });
     }
@@ -105,6 +145,7 @@ impl Inner {
         let known = room.hub.lock().state().head();
         match self.look_at(room).await? {
             Found::Whole => {}
+            Found::GivenUp => self.begin_again(room).await,
             // Giving back what is missing does no harm, whoever was right.
             Found::Short(_) => self.lost(room, known.revision),
             Found::Lost => {
@@ -138,7 +179,33 @@ impl Inner {
         }
         let whole =
             stored.revision.0 >= room.once_at.load(Ordering::Acquire) && self.leads(&log, known, stored).await?;
-        Ok(if whole { Found::Whole } else { Found::Lost })
+        if whole {
+            return Ok(Found::Whole);
+        }
+        let fold = load::as_it_is(&self.stores, room.id, self.settings.limits.remembered_requests).await?;
+        let given_up = fold.state.continued().is_some_and(|continued| continued.known >= known.revision);
+        Ok(if given_up { Found::GivenUp } else { Found::Lost })
+    }
+
+    /// What is in memory of the room goes. Who has it open comes back to what the log is now.
+    pub(super) async fn begin_again(&self, room: &Arc<Room>) {
+        // A log that is as it was, and goes on under another key.
+        if matches!(self.look_at(room).await, Ok(Found::Whole)) {
+            if room::catch_up(self, room).await.is_err() {
+                self.following.push(LogId::Room(room.id));
+            }
+            return;
+        }
+        {
+            let mut rooms = self.rooms.lock();
+            if rooms.get(&room.id).and_then(|cell| cell.get()).is_some_and(|held| Arc::ptr_eq(held, room)) {
+                rooms.remove(&room.id);
+            }
+        }
+        room.quarantined.store(true, Ordering::Release);
+        self.effects.forget(room.id);
+        self.sockets.reset(room.id, ResetWhy::UnknownPosition);
+        tracing::warn!(room = %room.id, "an operator had the room go on: what was remembered of it is given up");
     }
 
     /// Whether the log goes from one head to the other.
@@ -191,6 +258,8 @@ async fn mend(inner: Arc<Inner>, room: Weak<Room>) {
                 backoff.reset();
                 continue;
             }
+        } else if let Ok(Found::GivenUp) = found {
+            return inner.begin_again(&room).await;
         } else if let Ok(Found::Whole) = found
             && inner.see_to(&room, &mut given).await.is_ok()
         {
@@ -212,6 +281,7 @@ async fn mend(inner: Arc<Inner>, room: Weak<Room>) {
             tokio::time::sleep(WAIT.0).await;
         };
         tokio::select! {
+            biased;
             () = look => {}
             () = tokio::time::sleep(backoff.wait(&mut rng)) => {
                 // Nodes that have it may have come, or not have heard.

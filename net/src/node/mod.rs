@@ -6,6 +6,7 @@
 mod accounts;
 mod admin;
 mod colleagues;
+mod continued;
 mod effects;
 mod follow;
 mod load;
@@ -41,6 +42,7 @@ use crate::metrics::Metrics;
 use accounts::AccountLog;
 pub use admin::{AdminRoom, BodyState, LogItem};
 use colleagues::Colleagues;
+pub use continued::Loss;
 pub(crate) use observer::Observer;
 pub(crate) use room::Room;
 pub(crate) use sockets::{Handle, Notes, Sockets};

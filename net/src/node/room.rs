@@ -50,6 +50,8 @@ pub(crate) struct Room {
     pub(super) look: Notify,
     /// The log is whole again: the sequencer begins anew, if it has stopped.
     pub(super) healed: Arc<Notify>,
+    /// A newer version wrote to the log: other nodes can read it, and this one takes no commands.
+    pub(super) newer: AtomicBool,
 }
 
 impl Inner {
@@ -59,6 +61,7 @@ impl Inner {
         let room = cell.get_or_try_init(|| self.load_room(id)).await;
         room.cloned().map_err(|failure| match failure {
             Failure::Permanent => Reason::Quarantined.into(),
+            Failure::Newer => Reason::NewerLog.into(),
             Failure::Transient | Failure::Unknown => Reason::StoreUnavailable.into(),
         })
     }
@@ -91,9 +94,29 @@ impl Inner {
     async fn load_room(self: &Arc<Self>, id: RoomId) -> Result<Arc<Room>, Failure> {
         let _turn = self.loads.acquire().await.map_err(|_| Failure::Transient)?;
         let settings = &self.settings;
+        if let Some(ends) = self.following.stopped_at(id, self.clock.now())
+            && self.stores.logs.head(&LogId::Room(id)).await.is_ok_and(|head| head == ends)
+        {
+            return Err(Failure::Permanent);
+        }
         let suspect = |revision| self.tell_of_loss(id, revision);
         let fold = load::fold(&self.stores, id, settings.limits.remembered_requests, suspect).await;
-        let fold = fold.map_err(Unread::failure)?;
+        let (fold, newer) = match fold {
+            Ok(fold) => (fold, false),
+            // What can be read is shown.
+            Err(Unread::Newer(fold)) => (fold, true),
+            Err(unread) => {
+                if let Unread::Lost(revision) = unread {
+                    self.following.hear_of_loss(id, revision);
+                    if let Ok(ends) = self.stores.logs.head(&LogId::Room(id)).await
+                        && self.following.stop(id, ends, self.clock.now())
+                    {
+                        self.metrics.quarantined();
+                    }
+                }
+                return Err(unread.failure());
+            }
+        };
         let head = fold.state.head();
         let hub = Hub::new(fold.state.clone(), settings.keys.clone(), &settings.limits, settings.framing);
         let (commands, queue) = mpsc::channel(settings.limits.room_queue as usize);
@@ -109,9 +132,14 @@ impl Inner {
             once_at: AtomicU64::new(0),
             look: Notify::new(),
             healed: Arc::default(),
+            newer: AtomicBool::new(false),
         });
+        if newer {
+            self.step_back(&room);
+        }
         tokio::spawn(Driver::new(self.clone(), &room, fold).run(queue));
         self.metrics.room_loaded();
+        self.following.goes_on(id);
         Ok(room)
     }
 }
@@ -125,8 +153,8 @@ impl Room {
 
     /// Puts a command into the queue; refuses it at once when the queue is full.
     pub(super) fn submit(&self, request: Box<Request>, reply: Reply) {
-        if self.quarantined.load(Ordering::Acquire) {
-            return reply(Err(Reason::Quarantined.into()));
+        if let Some(problem) = self.problem() {
+            return reply(Err(problem.into()));
         }
         self.backlog.fetch_add(1, Ordering::AcqRel);
         if let Err(full) = self.commands.try_send((request, reply)) {
@@ -274,10 +302,18 @@ impl Driver {
             Effect::Answer { ticket, result } => {
                 if let Some(reply) = self.waiting.remove(&ticket) {
                     self.backlog.fetch_sub(1, Ordering::AcqRel);
-                    reply(result);
+                    let newer = || self.room.upgrade().is_some_and(|room| room.is_newer());
+                    reply(match result {
+                        Err(refused) if refused.reason == Reason::Quarantined && newer() => {
+                            Err(Reason::NewerLog.into())
+                        }
+                        result => result,
+                    });
                 }
                 return;
             }
+            // What a newer version wrote is not wrong.
+            Effect::Quarantined { .. } if self.room.upgrade().is_some_and(|room| room.is_newer()) => return,
             Effect::Quarantined { what } => {
                 tracing::error!(room = %id, what, "the room is quarantined: reads go on, appends have stopped");
                 inner.metrics.quarantined();
@@ -300,8 +336,10 @@ impl Driver {
                     let suspect = |revision| inner.tell_of_loss(id, revision);
                     let fold = load::fold(&inner.stores, id, remembered, suspect).await;
                     let Some(room) = room.upgrade() else { return Input::Loaded(fold.map_err(Unread::failure)) };
-                    if let Err(Unread::Lost(revision)) = fold {
-                        inner.lost(&room, revision);
+                    match &fold {
+                        Err(Unread::Lost(revision)) => inner.lost(&room, *revision),
+                        Err(Unread::Newer(_)) => inner.step_back(&room),
+                        _ => {}
                     }
                     let fold = fold.map_err(Unread::failure);
                     if let (Ok(fold), Some(shown)) = (&fold, shown) {
@@ -435,7 +473,12 @@ pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Fail
             return Ok(());
         }
         let head = room.hub.lock().state().head();
-        let records = load::read(&inner.stores, &log, head.revision).await?;
+        let records = load::read(&inner.stores, &log, head.revision).await;
+        let records = records.inspect_err(|failure| {
+            if *failure == Failure::Newer {
+                inner.step_back(room);
+            }
+        })?;
         if records.is_empty() {
             return Ok(());
         }
@@ -448,6 +491,10 @@ pub(super) async fn catch_up(inner: &Inner, room: &Arc<Room>) -> Result<(), Fail
                 Ok(Offer::Next) => {
                     inner.tell(room, &record);
                     inner.observed_record(room, &record, false);
+                    // It may have stopped for want of a key.
+                    if record.items().any(|item| matches!(item.event, Event::Continued { .. })) {
+                        room.healed.notify_one();
+                    }
                 }
                 Ok(Offer::Duplicate | Offer::Gap { .. }) => {}
                 Err(contradiction) => {

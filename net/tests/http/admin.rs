@@ -90,6 +90,25 @@ async fn administrators_see_rooms_and_not_what_is_said() {
 }
 
 #[tokio::test]
+async fn there_is_nothing_to_decide_where_nothing_is_lost() {
+    let server = Server::start().await;
+    let room = server.channel("ada", &["bob"]).await;
+    let path = format!("/v1/admin/rooms/{room}/continue");
+    let told = server.ask("root", "POST", &path, json!({})).await.is(200);
+    assert_eq!((&told["lossy"], &told["lost"], &told["continued"]), (&json!(false), &json!([]), &json!(null)));
+    assert_eq!(told["ended"], told["known"]);
+    server.ask("root", "POST", &path, json!({ "head": told["head"] })).await.refused(409, "nothing_lost");
+    let other = json!({ "head": "1-0123456789abcdef" });
+    let refused = server.ask("root", "POST", &path, other).await;
+    let message = refused.refused(503, "overtaken");
+    assert!(message.contains(told["head"].as_str().unwrap()), "{message}");
+    let nowhere = "/v1/admin/rooms/00000000000000000/continue";
+    server.ask("root", "POST", nowhere, json!({})).await.refused(404, "not_a_member");
+    let after = server.ask("root", "POST", &path, json!({})).await.is(200);
+    assert_eq!(after, told, "nothing was changed");
+}
+
+#[tokio::test]
 async fn nobody_else_is_let_in() {
     let server = Server::start().await;
     for (method, path) in [
@@ -103,6 +122,7 @@ async fn nobody_else_is_let_in() {
         ("GET", "/v1/admin/rooms/00000000000000000/members"),
         ("GET", "/v1/admin/rooms/00000000000000000/log"),
         ("POST", "/v1/admin/rooms/00000000000000000/archive"),
+        ("POST", "/v1/admin/rooms/00000000000000000/continue"),
         ("POST", "/v1/admin/backup"),
     ] {
         server.ask("ada", method, path, Value::Null).await.refused(403, "not_admin");

@@ -44,8 +44,18 @@ impl Marks for Fragile {
 }
 
 /// What a socket alone is told, and what takes a broken store or a defect: tried elsewhere.
-const ELSEWHERE: [&str; 7] =
-    ["already_open", "too_many_sockets", "busy", "deadline", "quarantined", "defect", "overtaken"];
+const ELSEWHERE: [&str; 10] = [
+    "already_open",
+    "too_many_sockets",
+    "busy",
+    "deadline",
+    "quarantined",
+    "defect",
+    "overtaken",
+    "older_node",
+    "nothing_lost",
+    "newer_log",
+];
 
 /// An envelope of nothing, under this version.
 fn envelope(version: u32) -> Value {

@@ -15,13 +15,13 @@ use tokio::time::{sleep, timeout};
 use super::harness::{Person, begin, knows, life, metric, nodes};
 
 /// Longer than a log is doubted.
-const MENDED: Duration = Duration::from_secs(30);
+pub(crate) const MENDED: Duration = Duration::from_secs(30);
 
 fn all_gap(bus: &LocalBus, count: u8) {
     (1..=count).for_each(|number| bus.gap(life(number)));
 }
 
-async fn records(stores: &Stores, log: &LogId) -> Vec<bytes::Bytes> {
+pub(crate) async fn records(stores: &Stores, log: &LogId) -> Vec<bytes::Bytes> {
     let records = stores.logs.read(log, Revision::ZERO, usize::MAX).await.unwrap();
     records.into_iter().map(|record| record.bytes).collect()
 }
@@ -35,7 +35,7 @@ async fn whole(nodes: &[&Node], times: u64) {
     timeout(MENDED, mended).await.expect("the log is whole again");
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             sleep(Duration::from_millis(20)).await;
@@ -45,7 +45,7 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// The rooms that the log of an account says it is in.
-async fn rooms_in_log(stores: &Stores, account: &str) -> Vec<RoomId> {
+pub(crate) async fn rooms_in_log(stores: &Stores, account: &str) -> Vec<RoomId> {
     let mut state = chamberlain_core::account::AccountState::default();
     for bytes in records(stores, &LogId::Account(account.parse().unwrap())).await {
         let record = Record::<AccountChange>::decode(&bytes).unwrap();
@@ -55,7 +55,7 @@ async fn rooms_in_log(stores: &Stores, account: &str) -> Vec<RoomId> {
     state.rooms().collect()
 }
 
-async fn effects_are_done(stores: &Stores, room: RoomId, revision: Revision) {
+pub(crate) async fn effects_are_done(stores: &Stores, room: RoomId, revision: Revision) {
     eventually("effects are done", async || {
         let mark = stores.marks.get(&[format!("effects/{room}")]).await.unwrap();
         mark[0] >= revision.0
@@ -63,12 +63,12 @@ async fn effects_are_done(stores: &Stores, room: RoomId, revision: Revision) {
     .await;
 }
 
-fn add(room: RoomId, name: &str) -> Command {
+pub(crate) fn add(room: RoomId, name: &str) -> Command {
     let accounts = vec![name.parse().unwrap()];
     Command::Add { room, accounts, channels: Vec::new(), bots: false, history: History::All }
 }
 
-fn remove(room: RoomId, name: &str) -> Command {
+pub(crate) fn remove(room: RoomId, name: &str) -> Command {
     Command::Remove { room, accounts: vec![name.parse().unwrap()] }
 }
 

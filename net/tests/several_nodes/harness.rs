@@ -217,6 +217,19 @@ impl Person {
         }
     }
 
+    /// Opens a room from its first revision, if it may.
+    pub(crate) async fn try_open(&mut self, room: RoomId) -> bool {
+        let open = Open { room, position: None, from: Some(Revision(1)), kinds: None, limit: None };
+        self.send(&ClientFrame::Open(open)).await;
+        loop {
+            match self.read().await {
+                ServerFrame::Opened { .. } => return true,
+                ServerFrame::Error { room: Some(of), .. } if of == room => return false,
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) async fn hears_of(&mut self, room: RoomId) {
         while !self.told.contains(&room) {
             self.read().await;

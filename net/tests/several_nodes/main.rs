@@ -1,8 +1,10 @@
 //! Several nodes over the same stores, which speak to each other over a bus: people at different nodes talk as if there were one.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod continued;
 mod forgetting;
 mod harness;
+mod newer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

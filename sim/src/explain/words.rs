@@ -263,6 +263,7 @@ fn of_event(event: &Event, account: &AccountId) -> String {
         Event::Edited { revision, .. } => format!("{account} edits {revision}"),
         Event::Deleted { revision } => format!("{account} deletes {revision}"),
         Event::Unchanged => "nothing changed".to_owned(),
+        Event::Continued { known, version, .. } => format!("goes on after a loss up to {known}, under key {version}"),
     }
 }
 

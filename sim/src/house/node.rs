@@ -68,7 +68,7 @@ pub(super) fn id(node: usize) -> NodeId {
 /// What a store's failure means to whoever asked.
 pub(super) fn refusal(failure: Failure) -> Refused {
     match failure {
-        Failure::Permanent => Reason::Quarantined.into(),
+        Failure::Permanent | Failure::Newer => Reason::Quarantined.into(),
         Failure::Transient | Failure::Unknown => Reason::StoreUnavailable.into(),
     }
 }

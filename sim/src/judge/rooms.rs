@@ -348,6 +348,7 @@ impl Room {
                 }
             }
             Event::Unchanged => {}
+            Event::Continued { .. } => return Some("a room that goes on after a loss, which no operator decided"),
         }
         None
     }

@@ -67,6 +67,14 @@ impl Talk {
             | Event::Renamed { .. }
             | Event::Archived
             | Event::Unchanged => {}
+            Event::Continued { ended, known, .. } => {
+                let lost = if known > ended {
+                    format!("#{} to #{known} are lost", ended.next())
+                } else {
+                    "keys were lost".to_owned()
+                };
+                self.show(format!("* {account} had the room go on: {lost}"));
+            }
         }
     }
 

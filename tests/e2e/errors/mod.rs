@@ -19,6 +19,7 @@ const ELSEWHERE: &[(Reason, &str)] = &[
     (Reason::Busy, "frames"),
     (Reason::TooManySockets, "rooms::accounts"),
     (Reason::Draining, "drain"),
+    (Reason::NothingLost, "cli"),
 ];
 
 /// Reasons that nobody can provoke from outside, and why.
@@ -28,6 +29,8 @@ const UNREACHABLE: &[(Reason, &str)] = &[
     (Reason::StoreUnavailable, "needs a disk that fails: tests of net make one"),
     (Reason::Overtaken, "needs a member that joins between two steps of a command: tests of core decide so"),
     (Reason::Defect, "needs a defect"),
+    (Reason::OlderNode, "needs a node of an older version: tests of net make one"),
+    (Reason::NewerLog, "needs a node of a newer version: tests of net make one"),
 ];
 
 /// RULES.md, "Commands": the classes, by their reasons. Written out, so that a change of class is noticed.
@@ -45,9 +48,11 @@ fn documented(reason: Reason) -> Code {
             Code::NotFound
         }
         R::Archived | R::RoomFull | R::LastOwner | R::AlreadyThatRole | R::StaleKey | R::StaleEdit => Code::Conflict,
+        R::OlderNode | R::NothingLost => Code::Conflict,
         R::RequestReused | R::MessageReused | R::AlreadyOpen => Code::Conflict,
         R::RateLimited | R::Busy | R::TooManySockets => Code::TooManyRequests,
         R::Deadline | R::Draining | R::Quarantined | R::StoreUnavailable | R::Overtaken => Code::Unavailable,
+        R::NewerLog => Code::Unavailable,
         R::Defect => Code::Internal,
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chamberlain_core::id::{Revision, RoomId};
 use chamberlain_core::room::{Code, Command, Outcome, Reason};
-use chamberlain_core::wire::{Codec, ResetWhy};
+use chamberlain_core::wire::{Codec, Open, ResetWhy};
 
 use super::site::{ACCOUNTS, Site, node};
 use super::valkey;
@@ -139,6 +139,58 @@ async fn logs_that_came_back_older_are_given_back_what_nodes_hold_and_are_stoppe
     ada.joined.insert(quiet);
     ada.open(quiet).await;
     ada.say(quiet, "still here").await;
+
+    // Until an operator, who is told what is lost, has it go on.
+    let position = bob.rooms[&busy].position.clone().unwrap();
+    assert!(position.0 > kept);
+    let at = continued(&site, busy);
+    assert!(at > removal, "beyond all that anything remembers");
+    let mut bob = Client::connect(site.nodes[1].address, "bob", Codec::Bincode).await;
+    ada.joined.insert(busy);
+    ada.open(busy).await;
+    ada.reach(busy, at).await;
+    assert!(ada.find(busy, "this is kept").is_some() && ada.find(busy, "this is forgotten").is_none());
+    let next = ada.say(busy, "we go on").await;
+    assert!(next > at);
+    // Who was on the lost branch is sent back, and comes again by itself.
+    let open = Open { room: busy, position: Some(position.1), from: None, kinds: None, limit: None };
+    bob.joined.insert(busy);
+    bob.open_as(open).await;
+    bob.until(|bob| bob.rooms[&busy].reset.is_some()).await;
+    assert_eq!(bob.rooms[&busy].reset, Some(ResetWhy::UnknownPosition));
+    bob.rooms.remove(&busy);
+    bob.open(busy).await;
+    bob.reach(busy, next).await;
+    assert_eq!(bob.find(busy, "we go on"), Some(next));
+    // The logs of accounts came back older as well: she is a member again by all that is left, until she is removed again.
+    let mut cay = Client::connect(site.nodes[2].address, "cay", Codec::Bincode).await;
+    ada.done(Command::Remove { room: busy, accounts: vec![account("cay")] }).await;
+    ada.say(busy, "without her").await;
+    assert_eq!(cay.refused(Command::Rotate { room: busy }).await.reason, Reason::NotAMember);
+}
+
+/// `chamberlain room continue`, at first to be told. Where the room goes on.
+fn continued(site: &Site, room: RoomId) -> Revision {
+    let id = room.to_string();
+    let command = |more: &[&str]| {
+        let words = [&["room", "continue", &id], more].concat();
+        let ran = tokio::task::block_in_place(|| site.nodes[0].cli_as_configured(&words));
+        let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (ran.status.code(), said(&ran.stdout), said(&ran.stderr))
+    };
+    let (code, told, said) = command(&[]);
+    assert_eq!(code, Some(0), "{told}{said}");
+    assert!(["lost ", "no node holds", "key version", "--yes"].iter().all(|part| told.contains(part)), "{told}");
+    eprintln!("{told}");
+    let (_, told, _) = command(&["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let (code, _, said) = command(&["--yes", "1-0123456789abcdef"]);
+    assert!(code == Some(1) && said.contains("ask again"), "{said}");
+    let (code, done, said) = command(&["--yes", told["head"].as_str().unwrap(), "--json"]);
+    assert_eq!(code, Some(0), "{done}{said}");
+    let done: serde_json::Value = serde_json::from_str(&done).unwrap();
+    assert!(done["version"].as_u64() >= told["version"].as_u64() && done["version"].as_u64() > Some(0));
+    Revision(done["continued"].as_u64().unwrap())
 }
 
 /// RACES.md, K-20.

@@ -1,6 +1,7 @@
 //! Behaviours of a room: what commands do to it, one by one, without a sequencer.
 
 mod access;
+mod going_on;
 mod membership;
 mod messages;
 mod refusals;
