@@ -281,7 +281,7 @@ export class Room {
       return null;
     }
     if ('created' in event) this.site = event.created.site;
-    const told = 'role_set' in event || ('key_rotated' in event && event.key_rotated.version > 0);
+    const told = 'role_set' in event || ('key_rotated' in event && event.key_rotated.version > 0) || 'continued' in event;
     if (!told) return null;
     return { type: 'notice', room: this.id, revision: item.revision, time: item.time, account: item.account, event };
   }

@@ -14,6 +14,9 @@ import { Room } from './room.js';
 
 /** @typedef {<K extends keyof Events>(name: K, event: Events[K]) => void} Tell */
 
+/** How long until a quarantined room is tried to be opened again: it may be mended, or an operator may have it go on. */
+const QUARANTINE_MS = 10_000;
+
 export class Rooms {
   /** Every room heard of, by id. @type {Map<string, Room>} */ known = new Map();
   #connection;
@@ -202,6 +205,8 @@ export class Rooms {
     if (frame.reason === 'not_a_member' && room.view) {
       this.#notOpened(room, new Refused(frame));
       this.#removed(room);
+    } else if (frame.reason === 'quarantined' && room.view) {
+      this.#quarantined(room);
     } else if (passes(frame) || frame.reason === 'already_open') {
       if (frame.reason === 'already_open') this.#send({ close: { room: room.id } });
       this.#openLater(room);
@@ -237,9 +242,7 @@ export class Rooms {
       this.#tell('restarted', { room });
       if (room.wanted) this.#sendOpen(room);
     } else {
-      room.state = 'quarantined';
-      room.wanted = false;
-      this.#listed();
+      this.#quarantined(room);
       this.#tell('changed', { room, changed: [] });
     }
   }
@@ -266,6 +269,18 @@ export class Rooms {
     room.state = 'closed';
     this.#tell('joined', { room });
     if (room.wanted && this.#connection.ready) this.#sendOpen(room);
+  }
+
+  /** @param {Room} room */
+  #quarantined(room) {
+    room.state = 'quarantined';
+    this.#listed();
+    setTimeout(() => this.#tryAgain(room), QUARANTINE_MS);
+  }
+
+  /** @param {Room} room */
+  #tryAgain(room) {
+    if (room.state === 'quarantined' && room.wanted && this.#connection.ready) this.#sendOpen(room);
   }
 
   /** @param {Room} room */

@@ -53,7 +53,8 @@ export type RoomEvent =
   | { message: { message: string; kind: 'message' | 'system'; version: number; ordinal: number } }
   | { edited: { revision: number; edit: number; version: number } }
   | { deleted: { revision: number } }
-  | 'unchanged';
+  | 'unchanged'
+  | { continued: { ended: number; known: number; version: number } };
 
 export interface Item {
   revision: number;

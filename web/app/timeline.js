@@ -232,6 +232,11 @@ export class Timeline {
         const title = 'What follows opens with a new key; those who left the room before do not have it.';
         return make('li', { className: 'turn', title }, make('span', {}, icon('key'), text));
       }
+      if (typeof event !== 'string' && 'continued' in event) {
+        const { ended, known } = event.continued;
+        const lost = known > ended ? 'Some of what was said before this is lost' : 'Some of what was said before this cannot be opened any more';
+        return make('li', { className: 'system' }, `${lost}. ${nameOf(account)} had the room go on.`);
+      }
       const set = typeof event !== 'string' && 'role_set' in event ? event.role_set : null;
       const role = set?.role === 'owner' ? 'an owner' : 'a member';
       return make('li', { className: 'system' }, set ? `${nameOf(account)} made ${nameOf(set.account)} ${role}` : '');

@@ -1,7 +1,7 @@
 // The client against a server that the test plays by hand: what is sent again, what goes on where, and what is noticed.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 
 import { WebSocket } from 'ws';
 
@@ -217,6 +217,30 @@ play('another log is said plainly, and begins anew', async (server, make) => {
   connection.send(batch([await keys.message(1, 'bea', 'another one')]));
   await until(() => room.messages[0]?.text === 'another one', 'the other log');
   assert.equal(room.messages.length, 1);
+});
+
+play('a quarantined room is opened again where it was, once it goes on', async (server, make) => {
+  const client = make();
+  const { keys, connection, room } = await opened(server, client);
+  connection.send(batch([await keys.message(1, 'bea', 'before')]));
+  await until(() => room.messages[0]?.text === 'before', 'a message');
+  mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    connection.send({ reset: { room: ROOM, why: 'quarantined' } });
+    while (room.state !== 'quarantined') await new Promise(setImmediate);
+    assert.equal(connection.unasked('open').length, 0);
+    mock.timers.tick(10_000);
+    assert.equal(positionOf((await connection.expect('open')).position), 'position 1');
+    connection.send({ error: { id: null, room: ROOM, code: 'unavailable', reason: 'quarantined', message: 'still', current: null } });
+    while (room.state !== 'quarantined') await new Promise(setImmediate);
+    mock.timers.tick(10_000);
+    await connection.expect('open');
+    connection.send({ opened: { room: keys.view(), after: 1, head: 1 } });
+    while (room.state !== 'open') await new Promise(setImmediate);
+    assert.equal(room.messages.length, 1);
+  } finally {
+    mock.timers.reset();
+  }
 });
 
 play('a removed member keeps what it read and is told; added again, the room goes on', async (server, make) => {
