@@ -317,13 +317,15 @@ impl fmt::Display for KeyVersion {
     }
 }
 
-/// A log: everything durable about one room, or about one account.
+/// A log: everything durable about one room, or about one account, or which accounts there are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LogId {
     /// The log of a room.
     Room(RoomId),
     /// The log of an account: which rooms, from when.
     Account(AccountId),
+    /// The log of the site's directory: which accounts there are.
+    Directory,
 }
 
 impl fmt::Display for LogId {
@@ -331,6 +333,7 @@ impl fmt::Display for LogId {
         match self {
             Self::Room(room) => write!(f, "room/{room}"),
             Self::Account(account) => write!(f, "account/{account}"),
+            Self::Directory => f.write_str(DIRECTORY),
         }
     }
 }
@@ -342,10 +345,14 @@ impl FromStr for LogId {
         match text.split_once('/') {
             Some(("room", room)) => Ok(Self::Room(room.parse()?)),
             Some(("account", account)) => Ok(Self::Account(account.parse()?)),
-            _ => Err(InvalidId { what: "log", form: "room/ID or account/NAME" }),
+            None if text == DIRECTORY => Ok(Self::Directory),
+            _ => Err(InvalidId { what: "log", form: "room/ID, account/NAME or directory" }),
         }
     }
 }
+
+/// The name of the directory's log.
+const DIRECTORY: &str = "directory";
 
 /// An id as owned text.
 impl From<&AccountId> for String {
@@ -408,8 +415,11 @@ mod tests {
     #[test]
     fn log_names_are_read_back() {
         let room = RoomId::from_digest(&[7; 32]);
-        for log in [LogId::Room(room), LogId::Account("ada".parse().expect("valid"))] {
+        for log in [LogId::Room(room), LogId::Account("ada".parse().expect("valid")), LogId::Directory] {
             assert_eq!(log.to_string().parse::<LogId>(), Ok(log));
+        }
+        for none in ["", "directory/", "directory/x", "room", "account/"] {
+            assert!(none.parse::<LogId>().is_err(), "{none}");
         }
     }
 }

@@ -24,6 +24,7 @@ extern crate std;
 
 pub mod account;
 pub mod codec;
+pub mod directory;
 pub mod fanout;
 pub mod fleet;
 pub mod id;

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use chamberlain_core::account::{AccountChange, AccountState};
+use chamberlain_core::directory::{DirectoryChange, Folding, Group};
 use chamberlain_core::id::{AccountId, KeyVersion, MessageId, RequestId, Revision, RoomId};
 use chamberlain_core::keys::{Blob, BodyKind, Claim, Envelope, Opener, RoomSecret, Sealer};
 use chamberlain_core::log::{Body, Entry, Head, Logged, Position, Record, erase_body};
@@ -191,9 +192,71 @@ fn account_records() -> Vec<Record<AccountChange>> {
     records
 }
 
-/// What `digests.txt` says: a name and a digest a line.
-fn digests(now: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let text = golden("digests.txt", || {
+/// A directory to which everything happens.
+fn directory_records() -> Vec<Record<DirectoryChange>> {
+    let (ada, cyd) = (|| id::<AccountId>("ada"), || id::<AccountId>("cyd@corp.example"));
+    let group = |id: &str| Some(Group { id: id.into(), name: format!("Abteilung {id}") });
+    let plain = |account| DirectoryChange::Added {
+        account,
+        site: id("golden"),
+        name: "name".into(),
+        local_name: None,
+        bot: false,
+        disabled: false,
+        section: None,
+        department: None,
+        admin: false,
+    };
+    let full = DirectoryChange::Added {
+        account: ada(),
+        site: id("golden"),
+        name: "Ada L.".into(),
+        local_name: Some("艾达".into()),
+        bot: true,
+        disabled: true,
+        section: group("s"),
+        department: group("d"),
+        admin: true,
+    };
+    let records = [
+        vec![(id("server"), vec![DirectoryChange::Opened])],
+        vec![(ada(), vec![full]), (cyd(), vec![plain(cyd())])],
+        vec![(
+            cyd(),
+            vec![
+                DirectoryChange::Named { account: cyd(), name: "Cyd".into(), local_name: None },
+                DirectoryChange::Grouped { account: cyd(), section: None, department: group("d") },
+                DirectoryChange::Disabled { account: cyd() },
+                DirectoryChange::BotSet { account: cyd(), bot: true },
+            ],
+        )],
+        vec![(
+            ada(),
+            vec![
+                DirectoryChange::Enabled { account: ada() },
+                DirectoryChange::AdminSet { account: ada(), admin: false },
+            ],
+        )],
+    ];
+    let mut first = Revision(1);
+    let mut made = Vec::new();
+    for (at, entries) in records.into_iter().enumerate() {
+        let entries = entries.into_iter().map(|(account, changes)| Entry {
+            account,
+            request: None,
+            fingerprint: Fingerprint::default(),
+            events: changes.into_iter().map(|event| Logged { event, body: Body::None }).collect(),
+        });
+        let record = Record { first, time: Timestamp(1_700_000_000_000 + at as u64), entries: entries.collect() };
+        first = record.last().next();
+        made.push(record);
+    }
+    made
+}
+
+/// What a file of digests says: a name and a digest a line.
+fn digests(file: &str, now: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let text = golden(file, || {
         let mut text = String::new();
         now.iter().for_each(|(name, digest)| writeln!(text, "{name} {digest}").expect("a string takes it"));
         text.into_bytes()
@@ -233,7 +296,7 @@ fn records_of_every_version_are_read_as_they_were_written() {
     }
     assert_eq!(account.rooms().collect::<Vec<_>>(), [id::<RoomId>("GoldenRoom0000002")]);
 
-    let stored = digests(&heads);
+    let stored = digests("digests.txt", &heads);
     for (name, digest) in &heads {
         assert_eq!(stored.get(name), Some(digest), "{name}");
     }
@@ -257,6 +320,26 @@ fn records_of_every_version_are_read_as_they_were_written() {
     let snapshot = golden("fold.v2.bin", || fold.to_snapshot());
     assert_eq!(Fold::from_snapshot(&snapshot).expect("readable"), fold);
     assert_eq!(kinds.len(), chamberlain_core::room::EVENT_KINDS.len(), "every kind of event: {kinds:?}");
+}
+
+#[test]
+fn records_of_the_directory_are_read_as_they_were_written() {
+    let mut folding = Folding::default();
+    let (mut heads, mut kinds) = (BTreeMap::new(), std::collections::BTreeSet::new());
+    for (at, expected) in directory_records().into_iter().enumerate() {
+        let name = format!("directory-{at}.v1.bin");
+        let bytes = golden(&name, || expected.encode().bytes.to_vec());
+        let read = Record::<DirectoryChange>::decode(&bytes.clone().into()).expect("readable");
+        assert_eq!(read, expected, "{name}");
+        assert_eq!(read.encode().bytes, bytes);
+        folding.apply(&read).expect("folds");
+        kinds.extend(read.items().map(|item| chamberlain_core::codec::encode(item.event)[0]));
+        heads.insert(name, folding.head.digest.to_string());
+    }
+    assert!(kinds.into_iter().eq(0..8), "every kind of change");
+    let cyd = &folding.accounts[&id::<AccountId>("cyd@corp.example")];
+    assert!(folding.opened && cyd.disabled && cyd.bot && cyd.name == "Cyd", "{cyd:?}");
+    assert_eq!(digests("directory-digests.txt", &heads), heads);
 }
 
 #[test]

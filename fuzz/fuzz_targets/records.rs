@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use chamberlain_core::account::AccountChange;
+use chamberlain_core::directory::{DirectoryChange, Folding};
 use chamberlain_core::id::RoomId;
 use chamberlain_core::log::{Head, Record, RecordBytes, erase_body};
 use chamberlain_core::room::{Event, Fold};
@@ -18,6 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
     let _snapshot = Fold::from_snapshot(bytes);
     let bytes = joined(bytes).unwrap_or_else(|| Bytes::copy_from_slice(bytes));
     let _account = Record::<AccountChange>::decode(&bytes);
+    if let Ok(record) = Record::<DirectoryChange>::decode(&bytes) {
+        assert_eq!(Record::<DirectoryChange>::decode(&record.encode().bytes).as_ref(), Ok(&record));
+        let _contradiction = Folding::default().apply(&record);
+    }
     let Ok(record) = Record::<Event>::decode(&bytes) else { return };
     let written = record.encode();
     assert_eq!(Record::<Event>::decode(&written.bytes).as_ref(), Ok(&record));

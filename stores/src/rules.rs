@@ -2,6 +2,7 @@
 //!
 //! Every implementation goes through here, so that a mistake of a caller is refused in the same words everywhere.
 
+use chamberlain_core::directory;
 use chamberlain_core::id::{LogId, Revision};
 use chamberlain_core::log::{Head, MalformedRecord, RecordBytes, erase_body};
 
@@ -55,13 +56,7 @@ pub(crate) fn check_marks(marks: &[(String, u64)]) -> Result<(), StoreError> {
 
 /// The home site of an account never changes.
 pub(crate) fn check_home(stored: &Account, given: &Account) -> Result<(), StoreError> {
-    if stored.site == given.site {
-        return Ok(());
-    }
-    Err(StoreError::Invalid(format!(
-        "the home site of {} is {} and cannot become {}",
-        given.account, stored.site, given.site
-    )))
+    directory::check_home(stored, given).map_err(|why| StoreError::Invalid(why.to_string()))
 }
 
 /// Whether a read takes one more record of `bytes`: the first always, the others until the bytes asked for are reached.

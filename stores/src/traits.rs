@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chamberlain_core::id::{AccountId, KeyVersion, LogId, Revision, RoomId, SiteId};
+pub use chamberlain_core::directory::{Account, Group};
+use chamberlain_core::id::{AccountId, KeyVersion, LogId, Revision, RoomId};
 use chamberlain_core::keys::RoomSecret;
 use chamberlain_core::log::{Head, RecordBytes};
-use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// An operation under way.
@@ -131,44 +131,6 @@ pub trait Marks: Send + Sync {
     fn get<'a>(&'a self, names: &'a [String]) -> Pending<'a, Vec<u64>>;
 }
 
-/// A section or department of an organization.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// An account as the directory knows it. RULES.md, "Identity".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// Its id.
-    pub account: AccountId,
-    /// Its home site; never changes.
-    pub site: SiteId,
-    /// Its name for people.
-    pub name: String,
-    /// Its name in the local script.
-    #[serde(default)]
-    pub local_name: Option<String>,
-    /// Whether it is a program.
-    #[serde(default)]
-    pub bot: bool,
-    /// Whether it is shut out.
-    #[serde(default)]
-    pub disabled: bool,
-    /// Its section.
-    #[serde(default)]
-    pub section: Option<Group>,
-    /// Its department.
-    #[serde(default)]
-    pub department: Option<Group>,
-    /// Whether it may administer the server.
-    #[serde(default)]
-    pub admin: bool,
-}
-
 /// A page of accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryPage {
@@ -184,7 +146,8 @@ pub trait Directory: Send + Sync {
     fn get<'a>(&'a self, accounts: &'a [AccountId]) -> Pending<'a, BTreeMap<AccountId, Account>>;
 
     /// Adds or replaces accounts, all or none; durable when it returns. A home site that differs from the stored one is
-    /// [`StoreError::Invalid`].
+    /// [`StoreError::Invalid`]. More than a record holds, where there is a log, are checked together and written one record
+    /// after the other: who fails on the way has put some, and puts them all again.
     fn put<'a>(&'a self, accounts: &'a [Account]) -> Pending<'a, ()>;
 
     /// A page of accounts after `after`, sorted by id.

@@ -102,7 +102,7 @@ impl Node {
         let logs = self.0.stores.logs.list(after.as_ref(), limit + 1).await.map_err(refuse_store)?;
         let ids = logs.iter().map_while(|log| match log {
             LogId::Room(room) => Some(*room),
-            LogId::Account(_) => None,
+            LogId::Account(_) | LogId::Directory => None,
         });
         let ids: Vec<RoomId> = ids.collect();
         let mut rooms = Vec::with_capacity(ids.len().min(limit));

@@ -200,7 +200,7 @@ impl Inner {
             after = Some(last.clone());
             let accounts = page.into_iter().filter_map(|log| match log {
                 LogId::Account(account) => Some(account),
-                LogId::Room(_) => None,
+                LogId::Room(_) | LogId::Directory => None,
             });
             self.set_right(&room, accounts.collect(), at).await?;
         }

@@ -1,4 +1,4 @@
-//! What other nodes append: rooms that somebody uses here, and accounts that are connected here, are read up to it.
+//! What other nodes append: rooms that somebody uses here, accounts that are connected here, and the directory are read up to it.
 //!
 //! That a log has grown is a hint, which may be lost; the store says when it may have lost some, and then everything that is
 //! held here is looked at again (RACES.md, N-15). Reading is from the log, so that a hint that comes twice, late or in the wrong
@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chamberlain_core::directory::DirectoryChange;
 use chamberlain_core::id::{LogId, Revision, RoomId};
-use chamberlain_core::log::Head;
+use chamberlain_core::log::{Head, Record};
 use chamberlain_core::retry::{Backoff, Failure};
 use chamberlain_core::time::Instant;
 use chamberlain_stores::Moved;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::sleep;
 
+use super::load;
 use super::turns::Turns;
 use super::{Inner, room};
 use crate::lock::Lock;
@@ -26,6 +28,8 @@ const LOGS_AT_ONCE: usize = 32;
 const LOSSES_MOST: usize = 10_000;
 /// So long, a room whose log ends where it did is not looked into again: that takes as long as a log is doubted.
 const STOPPED: Duration = Duration::from_secs(60);
+/// How much of the directory's log is read at once.
+const DIRECTORY_BYTES: usize = 256 * 1024;
 /// First and longest wait after a failure.
 const WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// After so long, whoever appended should have done what follows from it; then the owner of the room sees to it.
@@ -42,6 +46,8 @@ pub(super) struct Following {
     once: Lock<BTreeMap<RoomId, Revision>>,
     /// Those that cannot be loaded: where their logs end, and when that was found out.
     stopped: Lock<BTreeMap<RoomId, (Head, Instant)>>,
+    /// How far the directory's log was looked at; none before the first time.
+    directory: Lock<Option<Revision>>,
     /// Where rooms were last said to end.
     heads: Lock<BTreeMap<RoomId, Head>>,
     /// Rooms of this node to which another one appended, and when that was first heard.
@@ -55,6 +61,7 @@ impl Following {
             suspected: Lock::default(),
             once: Lock::default(),
             stopped: Lock::default(),
+            directory: Lock::default(),
             heads: Lock::default(),
             others: Lock::default(),
         }
@@ -175,6 +182,7 @@ impl Inner {
                     self.following.push(moved.log);
                 }
             }
+            LogId::Directory => self.following.push(moved.log),
         }
     }
 
@@ -194,10 +202,40 @@ impl Inner {
         self.accounts_changed(Vec::new());
     }
 
-    /// Compares what is shown here with the log: a server that came back may have forgotten what it acknowledged (RACES.md, N-14).
+    /// Reads which accounts were changed in the directory's log since it was read last, and sees to them; to all, where nobody
+    /// knows since when.
+    async fn follow_directory(self: &Arc<Self>) -> Result<(), Failure> {
+        let (log, seen) = (LogId::Directory, *self.following.directory.lock());
+        let Some(mut seen) = seen else {
+            let head = self.stores.logs.head(&log).await.map_err(|error| load::classify(&error))?;
+            *self.following.directory.lock() = Some(head.revision);
+            self.accounts_changed(Vec::new());
+            return Ok(());
+        };
+        loop {
+            let records = self.stores.logs.read(&log, seen, DIRECTORY_BYTES).await;
+            let records = records.map_err(|error| load::classify(&error))?;
+            let Some(last) = records.last().map(|record| record.last) else { return Ok(()) };
+            let decoded = records.iter().map(|record| Record::<DirectoryChange>::decode(&record.bytes));
+            let accounts = decoded.collect::<Result<Vec<_>, _>>().map_or_else(
+                // Written by a newer version: it may be about anybody.
+                |_| Vec::new(),
+                |records| {
+                    records.iter().flat_map(Record::items).filter_map(|item| item.event.account().cloned()).collect()
+                },
+            );
+            self.accounts_changed(accounts);
+            seen = last;
+            *self.following.directory.lock() = Some(seen);
+        }
+    }
+
+    /// Reads on what a log has grown by. A room that is suspected is compared with it: a server that came back may have forgotten
+    /// what it acknowledged (RACES.md, N-14).
     async fn follow(self: &Arc<Self>, log: &LogId) -> Result<(), Failure> {
         match log {
             LogId::Account(account) => self.follow_account(account).await,
+            LogId::Directory => self.follow_directory().await,
             LogId::Room(id) => {
                 if !self.rooms.lock().contains_key(id) {
                     return Ok(());

@@ -102,6 +102,7 @@ impl Names {
         match log {
             LogId::Room(room) => self.room(*room),
             LogId::Account(account) => format!("account {account}"),
+            LogId::Directory => "the directory".to_owned(),
         }
     }
 

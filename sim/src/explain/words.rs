@@ -1,6 +1,7 @@
 //! Frames, records and events in words: a label short enough for an arrow, and a sentence without its subject.
 
 use chamberlain_core::account::AccountChange;
+use chamberlain_core::directory::DirectoryChange;
 use chamberlain_core::id::{AccountId, LogId, Revision, RoomId};
 use chamberlain_core::log::{Position, Record, RecordBytes};
 use chamberlain_core::room::{Code, Command, Content, Event, Outcome, Submit};
@@ -233,6 +234,10 @@ pub(super) fn of_record(names: &Names, log: &LogId, record: &RecordBytes) -> Wor
         },
         LogId::Account(_) => match Record::<AccountChange>::decode(&record.bytes) {
             Ok(record) => record.items().map(|item| of_change(names, item.event)).collect(),
+            Err(error) => vec![error.to_string()],
+        },
+        LogId::Directory => match Record::<DirectoryChange>::decode(&record.bytes) {
+            Ok(record) => record.items().map(|item| format!("{:?}", item.event)).collect(),
             Err(error) => vec![error.to_string()],
         },
     };

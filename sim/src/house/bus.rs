@@ -107,6 +107,8 @@ impl House {
                     self.push_effects(node, id);
                 }
             }
+            // The model's directory has no log.
+            LogId::Directory => {}
             LogId::Account(account) => {
                 let holds = self.nodes[node].accounts.contains_key(account);
                 if holds && self.account_state(node, account).head().revision < revision {

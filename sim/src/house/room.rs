@@ -452,6 +452,6 @@ fn find(answer: Answer, revision: Revision) -> Result<Target, Failure> {
 pub(super) fn room_of(log: &LogId) -> Option<RoomId> {
     match log {
         LogId::Room(room) => Some(*room),
-        LogId::Account(_) => None,
+        LogId::Account(_) | LogId::Directory => None,
     }
 }

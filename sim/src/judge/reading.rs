@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chamberlain_core::account::AccountChange;
 use chamberlain_core::codec;
+use chamberlain_core::directory::DirectoryChange;
 use chamberlain_core::id::{AccountId, LogId, RequestId, Revision, RoomId};
 use chamberlain_core::log::{Body, Head, Record, RecordBytes};
 use chamberlain_core::room::{Command, Event, Outcome, Reason};
@@ -163,6 +164,12 @@ impl<'a> Reading<'a> {
                     }
                 }
             }
+            // No invariant is about it yet, but that it can be read.
+            LogId::Directory => {
+                if let Err(error) = Record::<DirectoryChange>::decode(&record.bytes) {
+                    self.broken.push((format!("a record of {log} is none: {error}"), landed));
+                }
+            }
             LogId::Account(account) => {
                 let told = self.accounts.entry(account.clone()).or_default();
                 match Record::<AccountChange>::decode(&record.bytes) {
@@ -185,6 +192,7 @@ impl<'a> Reading<'a> {
         for (log, records) in &self.story.ending.logs {
             match log {
                 LogId::Room(id) => self.compare_room(*id, log, records),
+                LogId::Directory => {}
                 LogId::Account(account) => {
                     let landed = self.accounts.get(account).map_or(0, Vec::len) as u64;
                     records.iter().filter(|record| record.first.0 > landed).for_each(|record| {

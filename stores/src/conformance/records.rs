@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chamberlain_core::account::AccountChange;
+use chamberlain_core::directory::DirectoryChange;
 use chamberlain_core::id::{AccountId, KeyVersion, LogId, MessageId, Revision, RoomId};
 use chamberlain_core::keys::{Blob, BodyKind};
 use chamberlain_core::log::{Body, Entry, Head, Logged, Record, RecordBytes};
@@ -56,6 +57,10 @@ impl Writer {
                 let event = AccountChange::Left { room: room(&format!("{} {at}", self.tag)), at };
                 Logged { event, body: Body::None }
             })),
+            LogId::Directory => self.record((0..events).map(|nth| {
+                let account = account(&format!("a{}-{}", self.tag, first.plus(nth as u64)));
+                Logged { event: DirectoryChange::Disabled { account }, body: Body::None }
+            })),
         }
     }
 
@@ -74,6 +79,7 @@ impl Writer {
         records.iter().try_fold(Head::EMPTY, |head, stored| match self.log {
             LogId::Room(_) => Record::<Event>::decode(&stored.bytes).ok()?.extend(head),
             LogId::Account(_) => Record::<AccountChange>::decode(&stored.bytes).ok()?.extend(head),
+            LogId::Directory => Record::<DirectoryChange>::decode(&stored.bytes).ok()?.extend(head),
         })
     }
 

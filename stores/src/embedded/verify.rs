@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use chamberlain_core::account::AccountChange;
+use chamberlain_core::directory::DirectoryChange;
 use chamberlain_core::id::{KeyVersion, LogId, RoomId};
 use chamberlain_core::log::{Body, Head, MalformedRecord, Record, RecordBytes};
 use chamberlain_core::room::Event;
@@ -176,6 +177,7 @@ impl Walked {
         let after = match self.name.parse() {
             Ok(LogId::Room(_)) => extend::<Event>(record, before, report),
             Ok(LogId::Account(_)) => extend::<AccountChange>(record, before, report),
+            Ok(LogId::Directory) => extend::<DirectoryChange>(record, before, report),
             Err(why) => Err(why.to_string()),
         };
         self.head = after

@@ -1,12 +1,15 @@
 //! What a site's stream and its subjects are called.
 //!
-//! `chamberlain.SITE.log.room.ID` and `chamberlain.SITE.log.account.NAME` hold the logs; `chamberlain.SITE.rewritten.KIND.NAME.FIRST`
+//! `chamberlain.SITE.log.room.ID`, `chamberlain.SITE.log.account.NAME` and `chamberlain.SITE.log.directory` hold the logs; `chamberlain.SITE.rewritten.KIND.NAME.FIRST`
 //! holds what a record became when a body in it was erased; on `chamberlain.SITE.moved.KIND.NAME` the server tells, without
 //! bodies, what it stored in a log. Characters of an account's name that mean something in a subject are percent-encoded.
 
 use std::fmt::Write;
 
 use chamberlain_core::id::{LogId, Revision, SiteId};
+
+/// The one log that has no name of its own beside its kind.
+const DIRECTORY: &str = "directory";
 
 /// The names that belong to one site.
 #[derive(Debug, Clone)]
@@ -54,6 +57,9 @@ impl Names {
     pub(super) fn log_of(&self, subject: &str) -> Option<LogId> {
         let below = subject.strip_prefix(self.root.as_str())?;
         let tokens = below.strip_prefix(".log.").or_else(|| below.strip_prefix(".moved."))?;
+        if tokens == DIRECTORY {
+            return Some(LogId::Directory);
+        }
         match tokens.split_once('.')? {
             ("room", room) => room.parse().ok().map(LogId::Room),
             ("account", account) => decoded(account)?.parse().ok().map(LogId::Account),
@@ -66,6 +72,7 @@ fn tokens(log: &LogId) -> String {
     match log {
         LogId::Room(room) => format!("room.{room}"),
         LogId::Account(account) => format!("account.{}", encoded(account.as_str())),
+        LogId::Directory => DIRECTORY.to_owned(),
     }
 }
 
@@ -107,7 +114,12 @@ mod tests {
     fn a_subject_names_its_log() {
         let names = Names::of(&"home".parse().expect("a site"));
         let account = |name: &str| LogId::Account(name.parse().expect("an account"));
-        for log in [LogId::Room(RoomId::from_digest(&[7; 32])), account("ada"), account("a.b_c-d+e@corp.example")] {
+        for log in [
+            LogId::Room(RoomId::from_digest(&[7; 32])),
+            account("ada"),
+            account("a.b_c-d+e@corp.example"),
+            LogId::Directory,
+        ] {
             let subject = names.log(&log);
             assert_eq!(names.log_of(&subject), Some(log.clone()), "{subject}");
             assert_eq!(names.log_of(&subject.replacen(".log.", ".moved.", 1)), Some(log.clone()));

@@ -122,6 +122,9 @@ fn extended(log: &LogId, record: &RecordBytes, head: Head) -> Option<Head> {
         LogId::Account(_) => {
             Record::<chamberlain_core::account::AccountChange>::decode(&record.bytes).ok()?.extend(head)
         }
+        LogId::Directory => {
+            Record::<chamberlain_core::directory::DirectoryChange>::decode(&record.bytes).ok()?.extend(head)
+        }
     }
 }
 
