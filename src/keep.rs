@@ -69,7 +69,8 @@ async fn open(servers: &Servers, config: &Config, key: &MasterKey) -> Result<(St
     let logs = JetStream::open(options).await?;
     // A site that has logs had a vault: an empty one is not it.
     let found = logs.list(None, 1).await?.is_empty();
-    let vault = open_valkey(&servers.valkey, &config.site, key, found).await?;
+    let record_bytes = config.limits.record_bytes as usize;
+    let vault = open_valkey(&servers.valkey, &config.site, key, found, record_bytes).await?;
     let bus = bus::connect(logs.client(), config.site.clone()).await?;
     Ok((vault.stores(Arc::new(logs)), bus))
 }
@@ -108,6 +109,7 @@ async fn open_valkey(
     site: &SiteId,
     key: &MasterKey,
     found: bool,
+    record_bytes: usize,
 ) -> Result<Valkey, ServeError> {
     let mut address = valkey::Address::parse(&server.address)?;
     if let Some(user) = &server.user {
@@ -125,6 +127,7 @@ async fn open_valkey(
         replicas: server.replicas,
         lax: server.lax,
         found,
+        record_bytes,
         ..valkey::Options::default()
     };
     Ok(Valkey::open(&address, key, site, options).await?)

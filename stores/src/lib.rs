@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conformance;
+pub mod directory;
 pub mod embedded;
 #[cfg(any(test, feature = "test-support"))]
 pub mod faulty;

@@ -135,7 +135,8 @@ async fn the_vault_conforms_on_a_server_with_valkey_conf() {
     let named = address.clone().with_user("chamberlain").with_password("change-me");
     let (master, site) = (MasterKey::from_bytes([1; 32]), "home".parse().expect("a site"));
     let valkey = Valkey::open(&named, &master, &site, valkey::Options::default()).await.expect("opened");
-    conformance::run(async || valkey.stores(Arc::new(MemoryStores::new()))).await;
+    let stores = valkey.stores(Arc::new(MemoryStores::new()));
+    conformance::run(async || stores.clone()).await;
     let stranger = Valkey::open(&address, &master, &site, valkey::Options::default()).await;
     assert!(stranger.is_err(), "somebody without a password is let in");
 }

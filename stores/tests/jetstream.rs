@@ -15,6 +15,8 @@ use base64::prelude::BASE64_STANDARD;
 use chamberlain_core::id::{LogId, Revision};
 use chamberlain_core::log::{Head, RecordBytes, erase_body};
 use chamberlain_stores::conformance::{self, Writer};
+use chamberlain_stores::directory::LoggedDirectory;
+use chamberlain_stores::directory::memory::MemoryTables;
 use chamberlain_stores::jetstream::{Credentials, JetStream, OpenError, Options, Storage, Syncing};
 use chamberlain_stores::memory::MemoryStores;
 use chamberlain_stores::{Appended, LogStore, StoreError, Stores};
@@ -56,9 +58,11 @@ impl tape::Played for Server {
     }
 }
 
-/// Logs in JetStream, the rest in memory.
+/// Logs in JetStream, the directory's among them, the rest in memory.
 fn stores(logs: &JetStream) -> Stores {
-    Stores { logs: Arc::new(logs.clone()), ..MemoryStores::new().stores() }
+    let logs = Arc::new(logs.clone());
+    let directory = LoggedDirectory::new(logs.clone(), Arc::new(MemoryTables::new()), 64 * 1024);
+    Stores { logs, directory: Arc::new(directory), ..MemoryStores::new().stores() }
 }
 
 async fn records(logs: &dyn LogStore, log: &LogId) -> Vec<RecordBytes> {

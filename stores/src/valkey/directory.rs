@@ -1,141 +1,128 @@
-//! Accounts in the server, as JSON by id.
+//! The tables of the directory in the server: accounts as JSON by id, and how far of the directory's log is in them.
 //!
-//! Today this is where accounts are kept. It is meant to become a projection of a log of the directory, written by whoever
-//! folds that log and made anew from it when lost; until then a call of long ago that arrives late may bring back what it
-//! carried. All accounts of a site have one slot: any of them may be put together.
+//! The stand lies among the rows, under a name that no account has: whoever reads rows reads it in the same step, and whoever
+//! moves it does so from where it was seen, so that a call of long ago that arrives late changes nothing. All accounts of a site
+//! have one slot: any of them may be put together.
 
 use std::collections::BTreeMap;
 
+use chamberlain_core::directory::Stand;
 use chamberlain_core::id::AccountId;
 use redis::cmd;
 
 use super::Valkey;
 use super::script::script;
-use crate::{Account, Directory, DirectoryPage, Pending, StoreError, rules};
+use crate::directory::{DirectoryTables, Rows, Step, TablesPage};
+use crate::{Account, DirectoryPage, Pending, StoreError};
 
-/// Most accounts put at once, and most got by one command.
-pub(super) const ACCOUNTS_MAX: usize = 10_000;
+/// The field of the stand. Accounts begin with a letter or a digit.
+const STAND: &str = ":stand";
 
-/// Puts accounts: id, home site, JSON in turn. All are checked before the first is written. Stored is the home site, a line
-/// break, JSON; what is answered is nothing, or the account whose home site would change and the site it has.
-const PUT: &str = "
-for at = 1, #ARGV, 3 do
-  local stored = redis.call('HGET', KEYS[1], ARGV[at])
-  local home = stored and string.match(stored, '^[^\\n]*')
-  if home and home ~= ARGV[at + 1] then return { ARGV[at], home } end
-end
-for at = 1, #ARGV, 3 do
-  redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1] .. '\\n' .. ARGV[at + 2])
+/// Takes a step: expected stand, next stand, `anew` or nothing, then id and row in turn. What is answered is where the tables
+/// stand then.
+const FOLD: &str = "
+local stands = redis.call('HGET', KEYS[1], ':stand') or ''
+if stands ~= ARGV[1] then return stands end
+if ARGV[3] == 'anew' then redis.call('DEL', KEYS[1], KEYS[2]) end
+for at = 4, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
   redis.call('ZADD', KEYS[2], 0, ARGV[at])
 end
-return {}
+redis.call('HSET', KEYS[1], ':stand', ARGV[2])
+return ARGV[2]
+";
+
+/// A page: the range's begin, and how many. What is answered is the stand, `all` where there is an id for every row, then id and
+/// row in turn.
+const PAGE: &str = "
+local page = { redis.call('HGET', KEYS[1], ':stand') or '' }
+local ids = redis.call('ZRANGE', KEYS[2], ARGV[1], '+', 'BYLEX', 'LIMIT', 0, ARGV[2])
+local rows = redis.call('HLEN', KEYS[1])
+if page[1] ~= '' then rows = rows - 1 end
+page[2] = rows == redis.call('ZCARD', KEYS[2]) and 'all' or 'some'
+for at, id in ipairs(ids) do
+  page[2 * at + 1] = id
+  page[2 * at + 2] = redis.call('HGET', KEYS[1], id) or ''
+end
+return page
 ";
 
 /// What is sent.
-pub(super) const SCRIPT: &[&str] = &[PUT];
+pub(super) const SCRIPTS: [(&str, &str); 2] = [("accounts", FOLD), ("pages of accounts", PAGE)];
 
-impl Directory for Valkey {
-    fn get<'a>(&'a self, accounts: &'a [AccountId]) -> Pending<'a, BTreeMap<AccountId, Account>> {
+impl DirectoryTables for Valkey {
+    fn rows<'a>(&'a self, accounts: &'a [AccountId]) -> Pending<'a, Rows> {
         Box::pin(async move {
-            let mut known = BTreeMap::new();
-            for ids in accounts.chunks(ACCOUNTS_MAX) {
-                let found = self.accounts(ids).await?.into_iter().flatten();
-                known.extend(found.map(|account| (account.account.clone(), account)));
+            let mut get = cmd("HMGET");
+            get.arg(self.keys().accounts()).arg(STAND);
+            for id in accounts {
+                get.arg(id.as_str());
             }
-            Ok(known)
-        })
-    }
-
-    fn put<'a>(&'a self, accounts: &'a [Account]) -> Pending<'a, ()> {
-        Box::pin(async move {
-            let mut given = BTreeMap::<&AccountId, &Account>::new();
-            for account in accounts {
-                if let Some(earlier) = given.insert(&account.account, account) {
-                    rules::check_home(earlier, account)?;
+            let stored: Vec<Option<Vec<u8>>> = self.link().read(&get).await?;
+            let Some((stand, rows)) = stored.split_first().filter(|(_, rows)| rows.len() == accounts.len()) else {
+                return Err(StoreError::Corrupt("fewer accounts came than were asked for".into()));
+            };
+            let stand = to_stand(stand.as_deref().unwrap_or_default())?;
+            let mut found = BTreeMap::new();
+            for (id, row) in accounts.iter().zip(rows) {
+                if let Some(row) = row {
+                    found.insert(id.clone(), to_account(id.as_str(), row)?);
                 }
             }
-            if given.len() > ACCOUNTS_MAX {
-                return Err(StoreError::Invalid(format!("{} accounts at once; {ACCOUNTS_MAX} go", given.len())));
-            }
-            if given.is_empty() {
-                return Ok(());
-            }
-            let (key, ids) = (self.keys().accounts(), self.keys().account_ids());
-            let mut put = script(SCRIPT, &[&key, &ids]);
-            for (id, account) in &given {
-                let json = serde_json::to_vec(account)
-                    .map_err(|why| StoreError::Invalid(format!("{id} cannot be stored: {why}")))?;
-                put.arg(id.as_str()).arg(account.site.as_str()).arg(json);
-            }
-            let refused: Vec<String> = self.link().write(&key, put).await?;
-            match &refused[..] {
-                [] => Ok(()),
-                [id, home] => Err(self.another_home(&given, id, home)),
-                _ => Err(StoreError::Corrupt("an answer of a form that the script does not give".into())),
-            }
+            Ok(Rows { stand, accounts: found })
         })
     }
 
-    fn list<'a>(&'a self, after: Option<&'a AccountId>, limit: usize) -> Pending<'a, DirectoryPage> {
+    fn page<'a>(&'a self, after: Option<&'a AccountId>, limit: usize) -> Pending<'a, TablesPage> {
         Box::pin(async move {
-            let limit = limit.min(rules::PAGE_MAX);
             let first = after.map_or("-".to_owned(), |after| format!("({after}"));
-            let mut range = cmd("ZRANGE");
-            range.arg(self.keys().account_ids()).arg(first).arg("+").arg("BYLEX");
-            range.arg("LIMIT").arg(0).arg(limit + 1);
-            let mut names: Vec<String> = self.link().read(&range).await?;
-            let more = names.len() > limit;
-            names.truncate(limit);
-            let parsed: Result<Vec<AccountId>, StoreError> =
-                names.iter().map(|name| name.parse().map_err(|_| corrupt(name, "its id is none"))).collect();
-            let ids = parsed?;
-            // Accounts are never taken out, so each of them is there.
-            let found = self.accounts(&ids).await?;
-            let accounts: Result<Vec<Account>, StoreError> = found
-                .into_iter()
-                .zip(&names)
-                .map(|(found, name)| found.ok_or_else(|| corrupt(name, "listed, and not there")))
-                .collect();
-            Ok(DirectoryPage { accounts: accounts?, more })
+            let (key, ids) = (self.keys().accounts(), self.keys().account_ids());
+            let mut read = script(&[PAGE], &[&key, &ids]);
+            read.arg(first).arg(limit + 1);
+            let answer: Vec<Vec<u8>> = self.link().read(&read).await?;
+            let [stand, all, rows @ ..] = &answer[..] else {
+                return Err(StoreError::Corrupt("an answer of a form that the script does not give".into()));
+            };
+            let (stand, sound) = (to_stand(stand)?, all == b"all");
+            let mut page = DirectoryPage { accounts: Vec::new(), more: rows.len() > limit * 2 };
+            if sound {
+                for row in rows.chunks_exact(2).take(limit) {
+                    page.accounts.push(to_account(&String::from_utf8_lossy(&row[0]), &row[1])?);
+                }
+            }
+            Ok(TablesPage { stand, sound, page })
+        })
+    }
+
+    fn fold<'a>(&'a self, expected: Option<Stand>, step: Step<'a>) -> Pending<'a, Option<Stand>> {
+        Box::pin(async move {
+            let (key, ids) = (self.keys().accounts(), self.keys().account_ids());
+            let mut fold = script(&[FOLD], &[&key, &ids]);
+            fold.arg(expected.map(|stand| stand.to_string()).unwrap_or_default());
+            fold.arg(step.to.to_string()).arg(if step.anew { "anew" } else { "" });
+            for account in step.accounts {
+                let id = account.account.as_str();
+                let json = serde_json::to_string(account)
+                    .map_err(|why| StoreError::Invalid(format!("{id} cannot be stored: {why}")))?;
+                fold.arg(id).arg(format!("{}\n{json}", account.site));
+            }
+            let stands: Vec<u8> = self.link().write(&key, fold).await?;
+            to_stand(&stands)
         })
     }
 }
 
-impl Valkey {
-    /// These accounts, at most [`ACCOUNTS_MAX`], in the order asked for.
-    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut get = cmd("HMGET");
-        get.arg(self.keys().accounts());
-        for id in ids {
-            get.arg(id.as_str());
-        }
-        let stored: Vec<Option<Vec<u8>>> = self.link().read(&get).await?;
-        if stored.len() != ids.len() {
-            return Err(StoreError::Corrupt("fewer accounts came than were asked for".into()));
-        }
-        ids.iter().zip(stored).map(|(id, stored)| stored.map(|stored| to_account(id, &stored)).transpose()).collect()
+fn to_stand(stored: &[u8]) -> Result<Option<Stand>, StoreError> {
+    if stored.is_empty() {
+        return Ok(None);
     }
-
-    fn another_home(&self, given: &BTreeMap<&AccountId, &Account>, id: &str, home: &str) -> StoreError {
-        let given = given.iter().find(|(given, _)| given.as_str() == id).map(|(_, account)| *account);
-        match (given, home.parse()) {
-            (Some(given), Ok(site)) => rules::check_home(&Account { site, ..given.clone() }, given)
-                .err()
-                .unwrap_or_else(|| corrupt(id, "refused for another home site, which it has not")),
-            _ => corrupt(id, "its home site is none"),
-        }
-    }
+    let stand = std::str::from_utf8(stored).ok().and_then(|text| text.parse().ok());
+    stand.map(Some).ok_or_else(|| StoreError::Corrupt("where the tables of the directory stand cannot be read".into()))
 }
 
-/// An account as it is stored.
-fn to_account(id: &AccountId, stored: &[u8]) -> Result<Account, StoreError> {
-    let at = stored.iter().position(|byte| *byte == b'\n').ok_or_else(|| corrupt(id.as_str(), "of unknown form"))?;
-    serde_json::from_slice(&stored[at + 1..]).map_err(|why| corrupt(id.as_str(), &why.to_string()))
-}
-
-fn corrupt(id: &str, why: &str) -> StoreError {
-    StoreError::Corrupt(format!("account {id}: {why}"))
+/// An account as it is stored: its home site, a line break, JSON.
+fn to_account(id: &str, stored: &[u8]) -> Result<Account, StoreError> {
+    let corrupt = |why: &str| StoreError::Corrupt(format!("account {id}: {why}"));
+    let at = stored.iter().position(|byte| *byte == b'\n').ok_or_else(|| corrupt("of unknown form"))?;
+    serde_json::from_slice(&stored[at + 1..]).map_err(|why| corrupt(&why.to_string()))
 }

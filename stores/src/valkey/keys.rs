@@ -48,7 +48,7 @@ impl Keys {
         format!("{}:values", self.tagged("marks"))
     }
 
-    /// All accounts: a hash of home sites and JSON, by id.
+    /// All accounts: a hash of home sites and JSON, by id; and of where in the directory's log they stand.
     pub(super) fn accounts(&self) -> String {
         format!("{}:accounts", self.tagged("directory"))
     }

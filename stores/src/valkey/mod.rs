@@ -1,4 +1,4 @@
-//! Room keys, snapshots, marks and accounts in Valkey, or in Redis from 7.0 on: for a site on several machines.
+//! Room keys, snapshots, marks and the directory's tables in Valkey, or in Redis from 7.0 on: for a site on several machines.
 //!
 //! Invariant: what was answered survives the server's `kill -9`, and what the server forgot is noticed before the next call is
 //! answered by it. A server that could forget (no append-only file with a sync at every write, no replicas that acknowledge)
@@ -13,8 +13,8 @@
 //! SET`) is noticed when they are vouched for again, not before. A destroyed secret (sealed as it is) stays in the server's
 //! append-only file until that is rewritten.
 //!
-//! Rights of the user, where there is one: `~chamberlain:* +get +set +mget +incr +hget +hset +hmget +zadd +zrange +eval +info
-//! +config|get +waitaof +hello +auth +select +client|setinfo +ping`, with the prefix configured.
+//! Rights of the user, where there is one: `~chamberlain:* +get +set +del +mget +incr +hget +hset +hmget +hlen +zadd
+//! +zcard +zrange +eval +info +config|get +waitaof +hello +auth +select +client|setinfo +ping`, with the prefix configured.
 
 mod address;
 mod directory;
@@ -39,6 +39,7 @@ use keys::Keys;
 use link::Link;
 use vouch::Voucher;
 
+use crate::directory::LoggedDirectory;
 use crate::sealed::VaultCipher;
 use crate::{LogStore, StoreError, Stores};
 
@@ -69,6 +70,8 @@ pub struct Options {
     pub found: bool,
     /// Bytes of a snapshot, at most.
     pub snapshot_bytes: usize,
+    /// Bytes of a record of the directory's log, at most.
+    pub record_bytes: usize,
 }
 
 impl Default for Options {
@@ -85,6 +88,7 @@ impl Default for Options {
             lax: false,
             found: true,
             snapshot_bytes: 32 * 1024 * 1024,
+            record_bytes: 512 * 1024,
         }
     }
 }
@@ -171,14 +175,11 @@ pub enum OpenError {
 
 /// The scripts that a server is sent, each with what it is for: for whoever stands in for one.
 pub fn scripts() -> Vec<(&'static str, String)> {
-    vec![
-        ("snapshots", snapshots::SCRIPT.concat()),
-        ("marks", marks::SCRIPT.concat()),
-        ("accounts", directory::SCRIPT.concat()),
-    ]
+    let accounts = directory::SCRIPTS.map(|(what, text)| (what, text.to_owned()));
+    [("snapshots", snapshots::SCRIPT.concat()), ("marks", marks::SCRIPT.concat())].into_iter().chain(accounts).collect()
 }
 
-/// Four of the stores of one site in one server. Clones share the connections. Must be used within a tokio runtime.
+/// Three of the stores of one site in one server, and the tables of its directory. Clones share the connections. Must be used within a tokio runtime.
 #[derive(Clone)]
 pub struct Valkey {
     shared: Arc<Shared>,
@@ -213,10 +214,12 @@ impl Valkey {
         Ok(Self { shared: Arc::new(Shared { at, link, keys, cipher, options }) })
     }
 
-    /// These stores beside logs that are kept elsewhere, as a node is given them.
+    /// These stores beside logs that are kept elsewhere, as a node is given them. The directory is one of these logs.
     pub fn stores(&self, logs: Arc<dyn LogStore>) -> Stores {
         let shared = Arc::new(self.clone());
-        Stores { logs, vault: shared.clone(), snapshots: shared.clone(), marks: shared.clone(), directory: shared }
+        let directory = LoggedDirectory::new(logs.clone(), shared.clone(), self.options().record_bytes);
+        let directory = Arc::new(directory);
+        Stores { logs, vault: shared.clone(), snapshots: shared.clone(), marks: shared, directory }
     }
 
     fn link(&self) -> &Link {

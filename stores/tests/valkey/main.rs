@@ -4,6 +4,7 @@
 //! the simulated server as well, by `tests/models/valkey.rs`.
 
 mod conforms;
+mod directory;
 mod faults;
 mod opening;
 mod refused;
@@ -30,5 +31,6 @@ async fn a_cluster_of_one_conforms() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let valkey = open(&server, Options::default()).await;
-    conformance::run(async || stores(&valkey)).await;
+    let stores = stores(&valkey);
+    conformance::run(async || stores.clone()).await;
 }

@@ -8,8 +8,8 @@ use super::opening::{master, room, secret, stores};
 use super::server::Server;
 
 /// As the module's documentation says.
-const RIGHTS: &str = "~chamberlain:* +get +set +mget +incr +hget +hset +hmget +zadd +zrange +eval +info +config|get +waitaof \
-                      +hello +auth +select +client|setinfo +ping";
+const RIGHTS: &str = "~chamberlain:* +get +set +del +mget +incr +hget +hset +hmget +hlen +zadd +zcard +zrange \
+                      +eval +info +config|get +waitaof +hello +auth +select +client|setinfo +ping";
 
 fn grant(server: &Server, rights: &str) {
     let words: Vec<&str> =
@@ -33,7 +33,8 @@ async fn the_rights_that_are_asked_for_suffice() {
     let server = Server::strict();
     grant(&server, RIGHTS);
     let valkey = open_as_ada(&server, Options::default()).await.expect("opened");
-    conformance::run(async || stores(&valkey)).await;
+    let stores = stores(&valkey);
+    conformance::run(async || stores.clone()).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 #[path = "../../../stores/tests/valkey/conforms.rs"]
 mod conforms;
+#[path = "../../../stores/tests/valkey/directory.rs"]
+mod directory;
 #[path = "../../../stores/tests/valkey/faults.rs"]
 mod faults;
 #[path = "../../../stores/tests/valkey/opening.rs"]

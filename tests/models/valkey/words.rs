@@ -16,6 +16,9 @@ const AT_ONCE: u64 = 50;
 /// The scripts of the stores have keys of their own.
 const KEYS: &[&str] = &["a", "b", "hash", "other", "set", "7", ""];
 
+/// Where a directory's tables may be said to stand.
+const STANDS: &[&str] = &["", "one", "two"];
+
 /// A request, as it goes over the wire.
 pub(crate) fn packed(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
@@ -351,9 +354,19 @@ fn whatever_is_drawn_is_answered_with_the_same_bytes() {
                 18 => vec!["WAITAOF", "1", "0", "1000"],
                 19 => vec!["DBSIZE"],
                 20 if below(20) == 0 => vec!["FLUSHALL"],
-                _ => match script.contains("KEYS[2]") {
-                    true => vec!["EVAL", script, "2", key, KEYS[below(KEYS.len())], "ada", value, other],
-                    false => vec!["EVAL", script, "1", key, value, other],
+                _ => match script {
+                    script if script.contains("BYLEX") => {
+                        let (from, most) = (["-", "(1", "[x", "("][below(4)], ["0", "1", "9"][below(3)]);
+                        vec!["EVAL", script, "2", key, KEYS[below(KEYS.len())], from, most]
+                    }
+                    script if script.contains("KEYS[2]") => {
+                        let (from, to) = (STANDS[below(STANDS.len())], STANDS[below(STANDS.len())]);
+                        let anew = ["", "anew"][below(2)];
+                        let mut words = vec!["EVAL", script, "2", key, KEYS[below(KEYS.len())], from, to, anew];
+                        words.extend([value, other, "ada", value].iter().take(2 * below(3)));
+                        words
+                    }
+                    script => vec!["EVAL", script, "1", key, value, other],
                 },
             };
             bytes.extend(packed(&words));

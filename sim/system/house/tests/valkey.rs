@@ -236,7 +236,8 @@ fn the_stores_conform_over_a_simulated_network() {
         let (node, _) = machine();
         let valkey = world.open(&node).await;
         let conforms = async move {
-            conformance::run(async || valkey.stores(Arc::new(MemoryStores::new()))).await;
+            let stores = valkey.stores(Arc::new(MemoryStores::new()));
+            conformance::run(async || stores.clone()).await;
         };
         node.spawn(conforms).await.unwrap();
     });

@@ -1,6 +1,8 @@
 //! The scripts that are known here, by what the server calls them: the SHA-1 of their text. There is no interpreter: each was
 //! read by a person, who wrote down what it does in terms of commands. Any other is refused, also one that was changed since.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
 
@@ -14,14 +16,17 @@ pub(crate) enum Script {
     Snapshot,
     /// Raises the fields of a hash: name and decimal number in turn.
     Raise,
-    /// Puts accounts, `[id, home site, JSON]` in turn, unless one of them has another home site.
-    Accounts,
+    /// Puts rows of accounts, `[expected stand, next stand, "anew" or nothing, then id and row in turn]`, if they stand there.
+    Fold,
+    /// A page of rows: `[where the range begins, how many]`.
+    Page,
 }
 
 const KNOWN: &[(&str, Script)] = &[
     ("bb48adf27d91f4379d66af1d882244d0e6d29030", Script::Snapshot),
     ("b01a418bff7651a15641b7274d565bc05130cf90", Script::Raise),
-    ("df7eebda3c34e57d98602a102ade5fe77929db71", Script::Accounts),
+    ("606dc20bd277792c20e177d54325400e7a72fa24", Script::Fold),
+    ("ae84069ef9cee4f6151ae5705716de0fa029edca", Script::Page),
 ];
 
 /// What the server calls a text.
@@ -49,7 +54,8 @@ impl Script {
     pub(crate) fn calls(self) -> &'static [&'static str] {
         match self {
             Self::Snapshot | Self::Raise => &["hget", "hset"],
-            Self::Accounts => &["hget", "hset", "zadd"],
+            Self::Fold => &["hget", "hset", "zadd", "del"],
+            Self::Page => &["hget", "hlen", "zrange", "zcard"],
         }
     }
 
@@ -59,7 +65,8 @@ impl Script {
         let (outcome, changes) = match (self, keys) {
             (Self::Snapshot, [key, ..]) => snapshot(database, key, words),
             (Self::Raise, [key, ..]) => raise(database, key, words),
-            (Self::Accounts, [accounts, ids, ..]) => put_accounts(database, accounts, ids, words),
+            (Self::Fold, [accounts, ids, ..]) => fold_accounts(database, accounts, ids, words),
+            (Self::Page, [accounts, ids, ..]) => page_of_accounts(database, accounts, ids, words),
             _ => return None,
         }?;
         let failed = |line: Line| {
@@ -113,31 +120,57 @@ fn raise(database: &Database, key: &Bytes, words: &[Bytes]) -> Done {
     Some((Ok(Reply::Number(1)), changes))
 }
 
-fn put_accounts(database: &Database, accounts: &Bytes, ids: &Bytes, words: &[Bytes]) -> Done {
-    let triples = words.chunks(3).map(|three| <[&Bytes; 3]>::try_from(three.iter().collect::<Vec<_>>()).ok());
-    let each = triples.collect::<Option<Vec<_>>>()?;
-    for [id, site, _] in &each {
-        let Ok(stored) = database.field(accounts, id) else { return failed(3) };
-        if let Some(stored) = stored {
-            let end = stored.iter().position(|byte| *byte == b'\n').unwrap_or(stored.len());
-            let home = stored.slice(..end);
-            if home != **site {
-                let refused = vec![Reply::Text((*id).clone()), Reply::Text(home)];
-                return Some((Ok(Reply::List(refused)), Vec::new()));
-            }
-        }
+/// Where accounts stand, as their hash has it: nothing where it has none.
+const STAND: &[u8] = b":stand";
+
+fn fold_accounts(database: &Database, accounts: &Bytes, ids: &Bytes, words: &[Bytes]) -> Done {
+    let Ok(stands) = database.field(accounts, STAND) else { return failed(2) };
+    let stands = stands.unwrap_or_default();
+    let [expected, next, anew, rows @ ..] = words else { return None };
+    if stands != *expected {
+        return Some((Ok(Reply::Text(stands)), Vec::new()));
     }
-    let takes_ids = database.sorted(ids).is_ok() && accounts != ids;
+    let anew = anew[..] == *b"anew";
     let mut changes = Vec::new();
-    for [id, site, json] in each {
-        let stored = [&site[..], b"\n", json].concat();
-        changes.push(Change::SetField(accounts.clone(), id.clone(), stored.into()));
+    if anew {
+        let there = [accounts, ids].into_iter().filter(|key| database.get(key).is_some());
+        changes.extend(there.map(|key| Change::Delete(key.clone())));
+        // The second time that it is named, it is gone.
+        changes.dedup();
+    }
+    let takes_ids = accounts != ids && (anew || database.sorted(ids).is_ok());
+    for row in rows.chunks(2) {
+        let [id, row] = row else { return None };
+        changes.push(Change::SetField(accounts.clone(), id.clone(), row.clone()));
         if !takes_ids {
-            return Some((Err(Line(9)), changes));
+            return Some((Err(Line(7)), changes));
         }
         changes.push(Change::AddMember(ids.clone(), id.clone()));
     }
-    Some((Ok(Reply::List(Vec::new())), changes))
+    changes.push(Change::SetField(accounts.clone(), STAND.into(), next.clone()));
+    Some((Ok(Reply::Text(next.clone())), changes))
+}
+
+fn page_of_accounts(database: &Database, accounts: &Bytes, ids: &Bytes, words: &[Bytes]) -> Done {
+    let Ok(rows) = database.hash(accounts) else { return failed(2) };
+    let Ok(members) = database.sorted(ids) else { return failed(3) };
+    let [from, most, ..] = words else { return None };
+    let most: usize = std::str::from_utf8(most).ok()?.parse().ok()?;
+    let (at, name) = from.split_at_checked(1)?;
+    let is_within = |id: &&Bytes| match at {
+        b"-" => true,
+        b"(" => id[..] > *name,
+        _ => id[..] >= *name,
+    };
+    let stands = rows.and_then(|rows| rows.get(STAND)).cloned().unwrap_or_default();
+    let count = rows.map_or(0, BTreeMap::len) as i64 - i64::from(!stands.is_empty());
+    let all = if count == members.map_or(0, BTreeSet::len) as i64 { "all" } else { "some" };
+    let mut page = vec![Reply::Text(stands), Reply::text(all)];
+    for id in members.into_iter().flatten().filter(is_within).take(most) {
+        let row = rows.and_then(|rows| rows.get(id)).cloned().unwrap_or_default();
+        page.extend([Reply::Text(id.clone()), Reply::Text(row)]);
+    }
+    Some((Ok(Reply::List(page)), Vec::new()))
 }
 
 #[cfg(test)]
@@ -171,14 +204,20 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_put_all_or_none() {
+    fn accounts_are_folded_from_where_they_stand_or_not_at_all() {
         let mut database = Database::default();
         let keys = ["accounts", "ids"];
-        let put = |database: &mut Database, words: &[&str]| run(Script::Accounts, database, &keys, words);
-        assert_eq!(put(&mut database, &["ada", "home", "{}"]), Reply::List(vec![]));
-        let refused = put(&mut database, &["bob", "home", "{}", "ada", "away", "{}"]);
-        assert_eq!(refused, Reply::List(vec![Reply::text("ada"), Reply::text("home")]));
-        assert_eq!(database.field(b"accounts", b"bob"), Ok(None));
-        assert_eq!(database.field(b"accounts", b"ada"), Ok(Some(word("home\n{}"))));
+        let fold = |database: &mut Database, words: &[&str]| run(Script::Fold, database, &keys, words);
+        assert_eq!(fold(&mut database, &["", "one", "", "ada", "1", "bob", "2"]), Reply::text("one"));
+        assert_eq!(fold(&mut database, &["", "two", "", "ada", "9"]), Reply::text("one"));
+        assert_eq!(database.field(b"accounts", b"ada"), Ok(Some(word("1"))));
+        let page = run(Script::Page, &mut database, &keys, &["(ada", "5"]);
+        assert_eq!(page, Reply::List(["one", "all", "bob", "2"].map(Reply::text).to_vec()));
+        assert_eq!(fold(&mut database, &["one", "two", "anew", "cyd", "3"]), Reply::text("two"));
+        let page = run(Script::Page, &mut database, &keys, &["-", "5"]);
+        assert_eq!(page, Reply::List(["two", "all", "cyd", "3"].map(Reply::text).to_vec()));
+        database.apply(&Change::Delete(word("ids")));
+        let page = run(Script::Page, &mut database, &keys, &["-", "5"]);
+        assert_eq!(page, Reply::List(["two", "some"].map(Reply::text).to_vec()));
     }
 }
