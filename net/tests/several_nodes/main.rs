@@ -16,6 +16,8 @@ use chamberlain_core::room::{Command, History, Outcome, Reason};
 use chamberlain_core::site::{MasterKey, SiteKeys};
 use chamberlain_core::wire::{Answer, Query, ResetWhy};
 use chamberlain_net::bus::{Heard, LocalBus};
+use chamberlain_stores::directory::LoggedDirectory;
+use chamberlain_stores::directory::memory::MemoryTables;
 use chamberlain_stores::memory::MemoryStores;
 use chamberlain_stores::{Appended, LogStore, Moved, Pending, Stores};
 use tokio::sync::broadcast;
@@ -204,6 +206,24 @@ async fn who_is_shut_out_at_one_node_is_put_out_at_all() {
     let accounts = vec!["bob".parse().unwrap()];
     let again = Command::Add { room, accounts, channels: Vec::new(), bots: false, history: History::All };
     assert_eq!(root.ask(again).await, Err(Reason::AccountDisabled));
+}
+
+/// The directory's own log tells of its changes, also where letters are lost.
+#[tokio::test]
+async fn who_is_shut_out_at_a_node_that_is_cut_off_is_put_out_at_all() {
+    let (stores, bus, tables) = (MemoryStores::new().stores(), LocalBus::new(), Arc::new(MemoryTables::new()));
+    let nodes = [1, 2].map(|number| {
+        let directory = LoggedDirectory::new(stores.logs.clone(), tables.clone(), 64 * 1024);
+        begin(number, &Stores { directory: Arc::new(directory), ..stores.clone() }, bus.connect(life(number)))
+    });
+    let mut root = Person::come(&nodes[0], "root").await;
+    let mut bob = Person::come(&nodes[1], "bob").await;
+    bus.cut(life(1));
+    root.ask(Command::DisableAccount { account: "bob".parse().unwrap() }).await.unwrap();
+    while bob.bye.is_none() {
+        bob.read().await;
+    }
+    assert_eq!(bob.bye, Some(4003));
 }
 
 /// Logs of which nobody is told when they grow.

@@ -2,6 +2,7 @@
 //! write in fifty rooms, and afterwards everything acknowledged is there, once, and readable by whom it may be read by.
 
 mod crowd;
+mod directory;
 mod forgetting;
 mod site;
 #[path = "../../../stores/tests/valkey/server.rs"]
