@@ -41,6 +41,8 @@ pub(crate) struct End {
     pub(crate) last_arrival: u64,
     /// Timers of earlier generations mean nothing.
     pub(crate) timer: u64,
+    /// Where things stood when the one that runs was set.
+    pub(crate) timed: Option<(u64, u64)>,
     pub(crate) backoff: u32,
     /// When the other end last gave a sign of life that was of use, or when there was last nothing to wait for.
     pub(crate) progress: u64,
@@ -129,6 +131,7 @@ impl End {
             abrupt: false,
             last_arrival: 0,
             timer: 0,
+            timed: None,
             backoff: 0,
             progress: now,
             told: false,
@@ -159,6 +162,11 @@ impl End {
             Phase::Open => self.out.next > self.out.acked || !self.out.bytes.is_empty(),
             Phase::Failed(_) => false,
         }
+    }
+
+    /// What the other end has acknowledged, and up to where it has room.
+    pub(crate) fn stands(&self) -> (u64, u64) {
+        (self.out.acked, self.out.limit)
     }
 
     /// The other end has everything before `upto`, and room up to `limit`. Who is to be woken.

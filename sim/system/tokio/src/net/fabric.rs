@@ -331,6 +331,11 @@ impl Fabric {
         match packet {
             Packet::Ask { .. } => {}
             Packet::Welcome => self.transmit(id),
+            // The other end has said and heard everything, and is gone: only its word that it had our last one was lost.
+            Packet::Reset if end.out.finishing && end.out.bytes.is_empty() && end.into.ended => {
+                (end.out.finished, end.out.acked) = (true, end.out.next);
+                self.reap(id);
+            }
             Packet::Reset => {
                 let kind = match end.phase {
                     Phase::Connecting(_) => ErrorKind::ConnectionRefused,
@@ -339,8 +344,8 @@ impl Fabric {
                 self.fail(id, kind);
             }
             Packet::Data(segment) => {
-                if !end.owned && !segment.bytes.is_empty() {
-                    // Nobody will ever read it.
+                if !end.owned && segment.at + segment.bytes.len() as u64 > end.into.next {
+                    // It is new, and nobody will ever read it.
                     self.reset(id);
                     return;
                 }
@@ -381,14 +386,19 @@ impl Fabric {
             let Some(to) = self.peer(id) else { return };
             expected = expected.max(self.send(id, to, Packet::Data(segment)));
         }
-        self.arm(id, expected);
+        // A timer that runs already for what is not acknowledged goes on: a program that keeps writing would put it off for ever.
+        let runs = self.ends.get(&id).is_some_and(|end| end.timed == Some(end.stands()) && end.waits());
+        if !runs {
+            self.arm(id, expected);
+        }
     }
 
     fn arm(&mut self, id: EndId, expected: u64) {
         let Some((to, _)) = self.peer(id) else { return };
         let Some(end) = self.ends.get_mut(&id) else { return };
         end.timer += 1;
-        if !end.waits() {
+        end.timed = end.waits().then(|| end.stands());
+        if end.timed.is_none() {
             end.progress = now();
             return;
         }
@@ -405,6 +415,7 @@ impl Fabric {
         let now = now();
         let Some(end) = self.ends.get_mut(&id).filter(|end| end.timer == generation) else { return };
         end.backoff += 1;
+        end.timed = None;
         match end.phase {
             Phase::Failed(_) => {}
             Phase::Connecting(asks) if asks + 1 >= ASKS => self.fail(id, ErrorKind::TimedOut),

@@ -89,6 +89,31 @@ fn what_is_written_in_parts_over_a_lossy_link_arrives_whole() {
 }
 
 #[test]
+fn what_was_lost_is_sent_again_while_the_program_keeps_writing() {
+    simulate(1, Machines::default(), Link::default(), || async {
+        let ((server, s), (client, c)) = (host(), host());
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = read.clone();
+        serve(&server, |mut stream| async move {
+            while stream.read_u8().await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        on(&client, async move {
+            let mut stream = TcpStream::connect(at(s)).await.expect("connected");
+            for nth in 0..100 {
+                sim::set_link(c, s, Link { cut: nth == 10, ..Link::default() });
+                stream.write_all(&[7]).await.expect("written");
+                sleep(Duration::from_millis(100)).await;
+            }
+            let read = read.load(Ordering::Relaxed);
+            assert!(read > 95, "{read} of 100 bytes came, 9 s after one was lost");
+        })
+        .await;
+    });
+}
+
+#[test]
 fn a_writer_waits_for_a_reader_who_does_not_read() {
     simulate(1, Machines::default(), Link::default(), || async {
         let ((server, s), (client, _)) = (host(), host());
