@@ -13,6 +13,7 @@ use tokio::sim::{Clock, Link};
 use tokio::time::{sleep, timeout};
 
 use crate::house::House;
+use crate::server::Server;
 use crate::witness::now;
 
 const FAULTS: Actor = Actor::only("faults");
@@ -136,7 +137,7 @@ async fn down(house: &Arc<House>) {
 fn links(house: &Arc<House>, fault: Fault, hosts: &[u64]) {
     let witness = &house.witness;
     let usual = house.plan.link;
-    let server = house.server.host();
+    let server = one_of(house).host();
     let some: Vec<u64> = match witness.draw(FAULTS, "whose", hosts.len() as u64 + 1) as usize {
         0 => hosts.to_vec(),
         nth => vec![hosts[nth - 1]],
@@ -176,14 +177,22 @@ fn links(house: &Arc<House>, fault: Fault, hosts: &[u64]) {
     }));
 }
 
+/// The server that it happens at.
+fn one_of(house: &House) -> &Server {
+    match house.servers.len() as u64 {
+        1 => &house.server,
+        several => &house.servers[house.witness.draw(FAULTS, "server", several) as usize],
+    }
+}
+
 /// Somebody connects and says little.
 fn stranger(house: &Arc<House>) {
     let kind = house.witness.draw(FAULTS, "stranger", 3);
     house.witness.fault(format!("a stranger connects, of kind {kind}"));
     let node = Handle::current().create_node().build();
-    let house = house.clone();
+    let (house, address) = (house.clone(), one_of(house).address());
     drop(node.spawn(async move {
-        let Ok(mut stream) = TcpStream::connect(house.server.address()).await else { return };
+        let Ok(mut stream) = TcpStream::connect(address).await else { return };
         let said: &[u8] = match kind {
             0 => b"",
             1 => b"GET /v1/socket HTTP/1.1\r\nHost: ",

@@ -1,4 +1,4 @@
-//! What everybody in a run shares: the witness, the plan, the server, and where the run stands.
+//! What everybody in a run shares: the witness, the plan, the servers, and where the run stands.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use chamberlain_core::id::AccountId;
 use chamberlain_sim::story::LinkId;
 use tokio::sync::watch;
 
+use crate::fleet::Fleet;
 use crate::person::Person;
 use crate::plan::Plan;
 use crate::server::Server;
@@ -35,8 +36,12 @@ pub struct House {
     pub witness: Witness,
     /// What the run is like.
     pub plan: Plan,
-    /// Where clients connect to.
+    /// Where clients connect to: the only one, or the first.
     pub server: Arc<Server>,
+    /// All of them.
+    pub servers: Vec<Arc<Server>>,
+    /// What they stand on, where they are several.
+    pub fleet: Option<Arc<Fleet>>,
     /// Everybody there is.
     pub accounts: Vec<AccountId>,
     phase: watch::Sender<Phase>,
@@ -50,13 +55,15 @@ pub struct House {
 }
 
 impl House {
-    /// A house whose run begins.
-    pub fn new(witness: Witness, plan: Plan, server: Arc<Server>) -> Arc<Self> {
+    /// A house whose run begins. There is at least one server.
+    pub fn new(witness: Witness, plan: Plan, servers: Vec<Arc<Server>>, fleet: Option<Arc<Fleet>>) -> Arc<Self> {
         Arc::new(Self {
             accounts: (0..plan.accounts).map(account).collect(),
             witness,
             plan,
-            server,
+            server: servers[0].clone(),
+            servers,
+            fleet,
             phase: watch::channel(Phase::Working).0,
             storms: AtomicU64::new(0),
             links: AtomicU32::new(0),
@@ -76,6 +83,14 @@ impl House {
     pub(crate) fn objects(&self, words: String) {
         self.witness.remark(&words);
         self.witness.with_story(|story| story.ending.unwell.push(words));
+    }
+
+    /// Starts every server, and waits until all serve.
+    pub async fn start(&self) {
+        self.servers.iter().for_each(Server::start);
+        for server in &self.servers {
+            server.until_up().await;
+        }
     }
 
     /// A person of a script, who must be let in.

@@ -130,7 +130,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Probes => {
-            house::probes::ALL.iter().for_each(|probe| println!("{probe}"));
+            house::probes::ALL.iter().chain(house::probes::AMONG).for_each(|probe| println!("{probe}"));
             Ok(true)
         }
         Command::One(one) => child::run(&one),

@@ -12,7 +12,6 @@ use chamberlain_sim::story::{ClientId, LinkId, Seen};
 
 use crate::client::{Event, Line};
 use crate::house::House;
-use crate::server::NODE;
 
 /// How long a person waits for what must come.
 const WAITS: Duration = Duration::from_secs(100);
@@ -45,8 +44,20 @@ pub(crate) struct Person {
 impl Person {
     /// Connects and says hello; `client` numbers the program, `before` is what it remembers.
     pub(crate) async fn come(house: &Arc<House>, client: u32, name: &str, before: Option<Self>) -> Option<Self> {
+        Self::come_to(house, 0, client, name, before).await
+    }
+
+    /// The same, at one of several nodes.
+    pub(crate) async fn come_to(
+        house: &Arc<House>,
+        node: usize,
+        client: u32,
+        name: &str,
+        before: Option<Self>,
+    ) -> Option<Self> {
+        let server = &house.servers[node];
         let codec = if client.is_multiple_of(2) { Codec::Json } else { Codec::Bincode };
-        let line = Line::open(house.server.address(), codec).await.ok()?;
+        let line = Line::open(server.address(), codec).await.ok()?;
         let (rooms, next) = before.map_or_else(Default::default, |before| (before.rooms, before.next));
         let mut person = Self {
             house: house.clone(),
@@ -64,7 +75,7 @@ impl Person {
             link: person.link,
             client: person.client,
             account: person.account(),
-            node: NODE,
+            node: server.id(),
             codec,
             batch: true,
         });

@@ -7,7 +7,13 @@ use chamberlain_core::limits::Limits;
 use chamberlain_sim::tape::{Actor, Tape};
 use tokio::sim::{Link, Machines};
 
+use crate::fleet::FleetPlan;
 use crate::stores::Trouble;
+
+/// Clients of several nodes, at most: what they do costs more there, and a run is to stay short.
+const MOST_AMONG: u32 = 8;
+/// Seconds for which they work, at most.
+const LONGEST_AMONG: u64 = 30;
 
 const PLAN: Actor = Actor::only("plan");
 
@@ -65,6 +71,8 @@ pub struct Plan {
     pub armed: Armed,
     /// How badly stores behave.
     pub trouble: Trouble,
+    /// What it is like beside, where there are several nodes.
+    pub fleet: Option<FleetPlan>,
 }
 
 impl Plan {
@@ -108,7 +116,26 @@ impl Plan {
             },
             armed,
             limits,
+            fleet: None,
         }
+    }
+
+    /// The plan of a tape for several nodes over servers that they share.
+    pub fn among(tape: &mut Tape) -> Self {
+        let plan = Self::of(tape);
+        let clients = plan.clients.min(MOST_AMONG);
+        // What happens to nodes and disks is drawn apart, for each machine there is.
+        let armed = Armed { kill: false, power: false, drain: false, disk: false, clock: false, ..plan.armed };
+        let limits = FleetPlan::limits(tape, plan.limits);
+        debug_assert_eq!(limits.check(), Ok(()));
+        let accounts = plan.accounts.min(clients);
+        let seconds = plan.seconds.min(LONGEST_AMONG);
+        Self { clients, accounts, seconds, armed, limits, fleet: Some(FleetPlan::of(tape)), ..plan }
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> u32 {
+        self.fleet.as_ref().map_or(1, |fleet| fleet.nodes)
     }
 }
 
@@ -180,6 +207,9 @@ impl fmt::Display for Plan {
         writeln!(f, "{link:?}")?;
         if armed.contains("stores") {
             writeln!(f, "{trouble:?}")?;
+        }
+        if let Some(fleet) = &self.fleet {
+            writeln!(f, "{fleet}")?;
         }
         let text = |limits: &Limits| format!("{limits:#?}");
         let (ours, usual) = (text(&self.limits), text(&Limits::default()));

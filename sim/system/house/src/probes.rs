@@ -1,6 +1,36 @@
 //! States that a good batch of runs must visit. A batch that did not says which, by name.
 
-/// Every probe.
+/// Those that runs with several nodes are to hit beside.
+pub const AMONG: &[&str] = &[
+    "a node stood still",
+    "a node was cut off",
+    "a node was far away",
+    "drained one after the other",
+    "nats-server lost power",
+    "nats-server stood still",
+    "nats-server was killed",
+    "Valkey lost power",
+    "Valkey stood still",
+    "Valkey was killed",
+];
+
+/// Those of scripts alone.
+pub(crate) const SCRIPTED: &[&str] = &[
+    "an answer was asked for at somebody else's",
+    "nats-server found an older disk",
+    "what is no record was in a log",
+];
+
+/// What a batch of a scenario, or of none, is to hit.
+pub fn of(scenario: Option<&str>) -> &'static [&'static str] {
+    match scenario {
+        None => ALL,
+        Some("several-nodes") => AMONG,
+        Some(_) => &[],
+    }
+}
+
+/// Every probe of runs with one node.
 pub const ALL: &[&str] = &[
     "a position was invented",
     "account event came",

@@ -10,13 +10,15 @@ use chamberlain_sim::story::{Seen, Story};
 use chamberlain_sim::tape::{Actor, Tape};
 use chamberlain_stores::faulty::Disk;
 use madsim::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::client::Client;
+use crate::fleet::{self, Fleet, number};
 use crate::house::{House, Phase};
 use crate::plan::Plan;
 use crate::scenarios::Scenario;
-use crate::server::{self, Server};
+use crate::server::{self, Ground, Server};
 use crate::witness::{Seal, Witness, now};
 use crate::{checks, faults};
 
@@ -50,7 +52,7 @@ pub struct Watch {
 /// Runs a tape: a scenario, or without one whatever the tape makes of it.
 pub fn run(mut tape: Tape, scenario: Option<Scenario>, watch: Watch) -> Report {
     let plan = match &scenario {
-        Some(scenario) => (scenario.plan)(),
+        Some(scenario) => (scenario.plan)(&mut tape),
         None => Plan::of(&mut tape),
     };
     let seed = tape.seed(WORLD, "schedule");
@@ -69,11 +71,13 @@ pub fn run(mut tape: Tape, scenario: Option<Scenario>, watch: Watch) -> Report {
             let house = set_up(&seen, plan, settings);
             match scenario {
                 Some(scenario) => {
-                    house.server.start();
-                    house.server.until_up().await;
+                    house.start().await;
                     (scenario.run)(house.clone()).await;
                 }
-                None => chaos(&house).await,
+                None => {
+                    house.server.start();
+                    chaos(&house).await;
+                }
             }
             wind_up(&house).await;
             now()
@@ -113,52 +117,74 @@ fn log() {
 /// The network, the server's machine, and nobody yet.
 fn set_up(witness: &Witness, plan: Plan, settings: chamberlain_net::node::Settings) -> Arc<House> {
     tokio::sim::begin(plan.machines, plan.link);
-    let disk = Disk::new(witness.seed(WORLD, "disk"));
-    let master = MasterKey::from_bytes(MASTER);
-    let server = Server::new(settings, master, (disk, plan.trouble), plan.accounts, witness.clone());
-    House::new(witness.clone(), plan, server)
+    let fleet = plan.fleet.clone().map(|plan| Fleet::start(witness.seed(WORLD, "nats"), plan));
+    let server = |nth| {
+        let ground = match &fleet {
+            None => Ground::Disk(Disk::new(witness.seed(WORLD, "disk"))),
+            Some(fleet) => Ground::Shared(fleet.clone()),
+        };
+        let master = MasterKey::from_bytes(MASTER);
+        Server::new(nth, settings.clone(), master, (ground, plan.trouble), plan.accounts, witness.clone())
+    };
+    let servers: Vec<Arc<Server>> = (0..plan.nodes()).map(server).collect();
+    if let Some(fleet) = &fleet {
+        servers.iter().for_each(|server| fleet.backbone(server.host()));
+    }
+    House::new(witness.clone(), plan, servers, fleet)
 }
 
 /// Clients work and faults happen, for as long as the plan says.
-async fn chaos(house: &Arc<House>) {
-    house.server.start();
+pub(crate) async fn chaos(house: &Arc<House>) {
     let hosts = people(house);
-    let faults = tokio::spawn(faults::run(house.clone(), hosts.clone()));
+    let mut faults = vec![tokio::spawn(faults::run(house.clone(), hosts.clone()))];
+    if let Some(fleet) = &house.fleet {
+        let at_once = house.plan.fleet.as_ref().map_or(0, |plan| plan.at_once);
+        let imp = |nth| tokio::spawn(fleet::faults::run(house.clone(), fleet.clone(), nth));
+        faults.extend((0..at_once).map(imp));
+    }
     sleep(Duration::from_secs(house.plan.seconds)).await;
-    heal(house, &hosts, faults).await;
+    end(house, &hosts, faults).await;
+}
+
+/// Faults end, and everybody is caught up in the end.
+pub(crate) async fn end(house: &Arc<House>, hosts: &[u64], faults: Vec<JoinHandle<()>>) {
+    heal(house, hosts, faults).await;
     quiet(house).await;
 }
 
 /// Starts the clients; their machines.
 pub(crate) fn people(house: &Arc<House>) -> Vec<u64> {
     (0..house.plan.clients)
-        .map(|number| {
-            let node = Handle::current().create_node().name(format!("client {number}")).build();
-            let client = Client::new(house.clone(), number);
+        .map(|nth| {
+            let node = Handle::current().create_node().name(format!("client {nth}")).build();
+            let client = Client::new(house.clone(), nth);
             drop(node.spawn(client.run()));
-            node.id().to_string().parse().expect("madsim's nodes are numbers")
+            number(&node)
         })
         .collect()
 }
 
 /// Faults stop, and everything that is broken is mended.
-async fn heal(house: &Arc<House>, hosts: &[u64], faults: tokio::task::JoinHandle<()>) {
+async fn heal(house: &Arc<House>, hosts: &[u64], faults: Vec<JoinHandle<()>>) {
     house.witness.calm();
     // What is happening is brought to its end: a server that is down comes back.
-    let _ended = faults.await;
-    let disk = house.server.disk();
-    if !disk.has_crashed() {
-        disk.set_faults(chamberlain_stores::faulty::Faults::default());
+    for faults in faults {
+        let _ended = faults.await;
     }
-    for host in hosts {
-        tokio::sim::set_link(*host, house.server.host(), house.plan.link);
-        tokio::sim::set_link(house.server.host(), *host, house.plan.link);
+    if house.fleet.is_none() && !house.server.disk().has_crashed() {
+        house.server.disk().set_faults(chamberlain_stores::faulty::Faults::default());
+    }
+    for server in house.servers.iter().map(|server| server.host()) {
+        for host in hosts {
+            tokio::sim::set_link(*host, server, house.plan.link);
+            tokio::sim::set_link(server, *host, house.plan.link);
+        }
     }
     house.witness.note(Seen::Healed);
 }
 
 /// Nobody begins anything new, and everybody is caught up in the end.
-pub(crate) async fn quiet(house: &Arc<House>) {
+async fn quiet(house: &Arc<House>) {
     let begun = now();
     house.witness.note(Seen::Quiet);
     house.enter(Phase::Quiet);
@@ -175,15 +201,24 @@ pub(crate) async fn quiet(house: &Arc<House>) {
     }
 }
 
-/// Everybody leaves, the server drains, and what the stores hold is read.
+/// Everybody leaves, the servers drain, and what the stores hold is read.
 async fn wind_up(house: &Arc<House>) {
     house.witness.calm();
     house.enter(Phase::Over);
     sleep(Duration::from_secs(4)).await;
-    if house.server.is_up() {
-        house.server.drain().await;
+    for server in house.servers.iter().filter(|server| server.is_up()) {
+        server.drain().await;
     }
-    if let Err(why) = house.server.read_out().await {
+    let read = match &house.fleet {
+        None => house.server.read_out().await,
+        Some(fleet) => {
+            let (server, machine) = (house.server.clone(), Handle::current().create_node().name("auditor").build());
+            fleet.near(number(&machine));
+            let read = machine.spawn(async move { server.read_out().await });
+            read.await.unwrap_or_else(|why| Err(why.to_string()))
+        }
+    };
+    if let Err(why) = read {
         house.witness.with_story(|story| story.ending.unwell.push(format!("the stores cannot be read: {why}")));
     }
 }

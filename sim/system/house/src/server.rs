@@ -1,7 +1,8 @@
-//! The server: the production node, gateway and embedded store on one simulated machine with one simulated disk.
+//! A server: the production node and gateway on a simulated machine. One that is alone has the embedded store on a simulated disk of
+//! its own; one of several has the stores and the bus that they share.
 //!
-//! Real: everything from the listening socket down to redb. Simulated: the machine, the disk beneath redb, who is who (a token
-//! is a name), and that somebody starts the process again.
+//! Real: everything from the listening socket down to redb, or to the clients of NATS and Valkey. Simulated: the machine, the
+//! disk beneath redb, who is who (a token is a name), and that somebody starts the process again.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use chamberlain_core::id::LogId;
 use chamberlain_core::site::MasterKey;
 use chamberlain_core::time::Timestamp;
 use chamberlain_net::auth::{AuthError, Authenticate, Identity};
+use chamberlain_net::bus::{self, Connected};
 use chamberlain_net::gateway;
 use chamberlain_net::metrics::Metrics;
 use chamberlain_net::node::{Node, Retain, Settings};
@@ -23,21 +25,37 @@ use chamberlain_stores::{Account, Stores};
 use madsim::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::fleet::{Fleet, number};
 use crate::stores::{Trouble, note_found, watched};
 use crate::witness::Witness;
 
-/// The one node there is.
-pub(crate) const NODE: NodeId = NodeId(0);
 /// The port it listens on.
 const PORT: u16 = 8_080;
 /// How long until a process that ended by itself is started again.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// What a node stands on.
+#[derive(Clone)]
+pub enum Ground {
+    /// Its machine's own disk.
+    Disk(Disk),
+    /// What it shares with other nodes.
+    Shared(Arc<Fleet>),
+}
+
+/// The stores of one life, as they are beneath the watch on them.
+struct Opened {
+    stores: Stores,
+    embedded: Option<Embedded>,
+    bus: Option<Connected>,
+}
+
 /// A machine with a server on it.
 pub struct Server {
+    nth: u32,
     madsim: madsim::task::NodeId,
     host: u64,
-    disk: Disk,
+    ground: Ground,
     settings: Settings,
     master: MasterKey,
     trouble: Trouble,
@@ -53,12 +71,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A machine that is off. `disk` is what it boots from; the directory will know `accounts` people by number, those of
-    /// scripts, a bot and an administrator.
+    /// The `nth` machine, which is off. The directory will know `accounts` people by number, those of scripts, a bot and an
+    /// administrator.
     pub fn new(
+        nth: u32,
         settings: Settings,
         master: MasterKey,
-        (disk, trouble): (Disk, Trouble),
+        (ground, trouble): (Ground, Trouble),
         accounts: u32,
         witness: Witness,
     ) -> Arc<Self> {
@@ -70,12 +89,12 @@ impl Server {
             people.iter().map(|entry| Person { account: entry.account.clone(), bot: entry.bot, admin: entry.admin });
         witness.with_story(|story| story.people = known.collect());
         let node = Handle::current().create_node().name("server").build();
-        let host = node.id().to_string().parse().expect("madsim's nodes are numbers");
         Arc::new(Self {
+            nth,
             madsim: node.id(),
-            host,
-            disk,
-            settings,
+            host: number(&node),
+            ground,
+            settings: Settings { node: format!("n{}", nth + 1), ..settings },
             master,
             trouble,
             witness,
@@ -86,14 +105,38 @@ impl Server {
         })
     }
 
+    /// Which one it is, from 0.
+    pub fn nth(&self) -> u32 {
+        self.nth
+    }
+
+    /// Its name in the story.
+    pub fn id(&self) -> NodeId {
+        NodeId(self.nth)
+    }
+
     /// The machine.
     pub fn host(&self) -> u64 {
         self.host
     }
 
-    /// Its disk.
+    pub(crate) fn machine(&self) -> madsim::task::NodeId {
+        self.madsim
+    }
+
+    /// The disk of one that is alone.
+    ///
+    /// # Panics
+    /// If it is one of several.
     pub fn disk(&self) -> &Disk {
-        &self.disk
+        self.own_disk().expect("what several nodes stand on is not the disk of one")
+    }
+
+    fn own_disk(&self) -> Option<&Disk> {
+        match &self.ground {
+            Ground::Disk(disk) => Some(disk),
+            Ground::Shared(_) => None,
+        }
     }
 
     /// Where it listens.
@@ -117,33 +160,78 @@ impl Server {
 
     /// One life of the process, to its orderly end.
     async fn live(&self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
-        let site = self.settings.keys.site().clone();
-        let options = Options { cache_bytes: 1024 * 1024, ..Options::default() };
-        let opened = Embedded::open_medium(self.disk.clone(), &self.master, &site, options).await;
-        let store = opened.map_err(|why| why.to_string())?;
-        catch_up(&store.stores(), &self.witness).await?;
-        let stores = watched(store.stores(), self.disk.clone(), self.trouble, self.witness.clone());
-        let node = Node::start(self.settings.clone(), stores);
-        node.put_accounts(&self.people).await.map_err(|refused| refused.to_string())?;
+        let Opened { stores, embedded, bus } = self.open().await?;
+        // What several nodes share is read by whoever comes upon it.
+        if embedded.is_some() {
+            catch_up(&stores, &self.witness).await?;
+        }
+        let stores = watched(stores, self.own_disk().cloned(), self.trouble, self.witness.clone());
+        let node = match bus {
+            None => Node::start(self.settings.clone(), stores),
+            Some(bus) => Node::start_among(self.settings.clone(), stores, bus),
+        };
+        while let Err(refused) = node.put_accounts(&self.people).await {
+            if embedded.is_some() {
+                return Err(refused.to_string());
+            }
+            // The servers may be down for a while: it waits for them, as it does later.
+            tokio::time::sleep(AGAIN).await;
+        }
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.metrics().clone());
+        let subjects = match &self.ground {
+            Ground::Disk(_) => None,
+            Ground::Shared(fleet) => fleet.subjects(&node).await?,
+        };
         let bound = bind(ServerConfig::new(self.address())).await.map_err(|why| why.to_string())?;
-        self.witness.note(Seen::Started { node: NODE });
+        self.witness.note(Seen::Started { node: self.id() });
         self.up.send_replace(true);
         let shutdown = async move {
             // The sender lives as long as this life.
             let _stop = stop.wait_for(|stop| *stop).await;
         };
         bound.serve(node.clone(), Arc::new(AnyName), shutdown).await;
-        store.close().await;
-        if self.metric("chamberlain_logs_quarantined_total") > 0 {
-            self.witness.with_story(|story| story.ending.unwell.push("a log was quarantined".into()));
+        if let Some(subjects) = subjects {
+            subjects.close().await;
         }
+        if let Some(store) = embedded {
+            store.close().await;
+        }
+        self.look_for_quarantined();
         if self.metric("chamberlain_sockets_closed_total{code=\"4008\"}") > 0 {
             self.witness.probe("closed as slow");
         }
-        self.witness.note(Seen::Stopped { node: NODE, drained: true });
+        self.witness.note(Seen::Stopped { node: self.id(), drained: true });
         self.up.send_replace(false);
         Ok(())
+    }
+
+    /// The stores, as a node of production opens them.
+    async fn open(&self) -> Result<Opened, String> {
+        let site = self.settings.keys.site();
+        match &self.ground {
+            Ground::Disk(disk) => {
+                let options = Options { cache_bytes: 1024 * 1024, ..Options::default() };
+                let opened = Embedded::open_medium(disk.clone(), &self.master, site, options).await;
+                let store = opened.map_err(|why| why.to_string())?;
+                Ok(Opened { stores: store.stores(), embedded: Some(store), bus: None })
+            }
+            Ground::Shared(fleet) => {
+                let (stores, logs) = fleet.open(&self.master, site).await?;
+                let bus = bus::nats::connect(logs.client(), site.clone()).await.map_err(|why| why.to_string())?;
+                Ok(Opened { stores, embedded: None, bus: Some(bus) })
+            }
+        }
+    }
+
+    /// While stores keep their promises, nothing is ever quarantined.
+    fn look_for_quarantined(&self) {
+        if self.metric("chamberlain_logs_quarantined_total") > 0 {
+            self.witness.with_story(|story| {
+                if story.stores_whole {
+                    story.ending.unwell.push("a log was quarantined".into());
+                }
+            });
+        }
     }
 
     /// Whether the process serves.
@@ -179,15 +267,17 @@ impl Server {
 
     /// The process is killed. What it wrote is in the machine's cache, and the machine closes its connections.
     pub fn kill(&self) {
-        self.disk.let_go();
+        if let Some(disk) = self.own_disk() {
+            disk.let_go();
+        }
         tokio::sim::exit(self.host);
         self.end();
     }
 
     /// The machine loses power, if the disk has not already, and comes back by and by.
     pub fn power_off(&self) {
-        if !self.disk.has_crashed() {
-            self.disk.crash();
+        if let Some(disk) = self.own_disk().filter(|disk| !disk.has_crashed()) {
+            disk.crash();
         }
         tokio::sim::off(self.host);
         self.end();
@@ -195,28 +285,25 @@ impl Server {
 
     fn end(&self) {
         if self.up.send_replace(false) {
-            self.witness.note(Seen::Stopped { node: NODE, drained: false });
+            self.look_for_quarantined();
+            self.witness.note(Seen::Stopped { node: self.id(), drained: false });
         }
         Handle::current().kill(self.madsim);
     }
 
     /// The machine is there again after it was killed or off, and its process starts.
     pub fn revive(self: &Arc<Self>) {
-        if self.disk.has_crashed() {
-            self.disk.power_on();
+        if let Some(disk) = self.own_disk().filter(|disk| disk.has_crashed()) {
+            disk.power_on();
         }
         tokio::sim::on(self.host);
         Handle::current().restart(self.madsim);
         self.start();
     }
 
-    /// Reads what the stores hold, after the process has ended.
+    /// Reads what the stores hold, after the processes have ended.
     pub async fn read_out(&self) -> Result<(), String> {
-        let site = self.settings.keys.site().clone();
-        let options = Options { cache_bytes: 1024 * 1024, ..Options::default() };
-        let opened = Embedded::open_medium(self.disk.clone(), &self.master, &site, options).await;
-        let store = opened.map_err(|why| why.to_string())?;
-        let stores = store.stores();
+        let Opened { stores, embedded, .. } = self.open().await?;
         catch_up(&stores, &self.witness).await?;
         let mut logs = std::collections::BTreeMap::new();
         for log in all_logs(&stores).await? {
@@ -236,7 +323,9 @@ impl Server {
             story.ending.vault = vault;
             story.ending.marks = names.into_iter().zip(values).collect();
         });
-        store.close().await;
+        if let Some(store) = embedded {
+            store.close().await;
+        }
         Ok(())
     }
 }

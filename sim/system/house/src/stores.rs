@@ -2,7 +2,8 @@
 //!
 //! What an inner store took is written down before the node hears of it. Simulated here: errors before anything happened,
 //! errors after it happened (an unknown outcome), slowness. The disk beneath loses and tears by itself (`stores::faulty`);
-//! when its power fails in the middle of a call, no call of that life is ever answered again.
+//! when its power fails in the middle of a call, no call of that life is ever answered again. Of several nodes each has its own watch
+//! on what they share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,13 +41,14 @@ pub struct Trouble {
 
 struct Watched {
     inner: Stores,
-    disk: Disk,
+    /// The disk beneath, where it is this machine's.
+    disk: Option<Disk>,
     trouble: Trouble,
     witness: Witness,
 }
 
 /// Watches stores, and has them behave badly.
-pub(crate) fn watched(inner: Stores, disk: Disk, trouble: Trouble, witness: Witness) -> Stores {
+pub(crate) fn watched(inner: Stores, disk: Option<Disk>, trouble: Trouble, witness: Witness) -> Stores {
     let watched = Arc::new(Watched { inner, disk, trouble, witness });
     Stores {
         logs: watched.clone(),
@@ -76,7 +78,7 @@ impl Watched {
             return Err(StoreError::Unavailable("simulated".into()));
         }
         let result = inner.await;
-        if self.disk.has_crashed() {
+        if self.disk.as_ref().is_some_and(Disk::has_crashed) {
             // The machine is without power: nobody hears the answer.
             return std::future::pending().await;
         }
@@ -135,7 +137,7 @@ impl LogStore for Watched {
             let inner = self.inner.logs.append(log, expected, record, after);
             self.call(true, inner, |appended| {
                 // Somebody may have read it already.
-                if matches!(appended, Appended::Done(_)) && self.witness.head(log) == expected {
+                if matches!(appended, Appended::Done(_)) && !self.witness.has_landed(log, after) {
                     self.witness.note(Seen::Landed { log: log.clone(), record: kept });
                     self.witness.set_head(log, after);
                 }

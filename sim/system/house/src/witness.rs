@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chamberlain_core::id::{KeyVersion, LogId, RoomId};
+use chamberlain_core::id::{KeyVersion, LogId, Revision, RoomId};
 use chamberlain_core::keys::RoomSecret;
-use chamberlain_core::log::Head;
+use chamberlain_core::log::{Digest, Head};
 use chamberlain_core::wire::Codec;
 use chamberlain_sim::story::{Seen, Story};
 use chamberlain_sim::tape::{Actor, Tape};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 /// The witness. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -27,6 +27,10 @@ struct Inner {
     calm: bool,
     /// How far each log has been written down.
     heads: BTreeMap<LogId, Head>,
+    /// Every head that a log was written down to have.
+    landed: BTreeMap<LogId, BTreeMap<Revision, Digest>>,
+    /// Whether a log took a record where it had taken another one.
+    forked: bool,
     /// Every secret that was written down.
     secrets: BTreeMap<(RoomId, KeyVersion), RoomSecret>,
 }
@@ -57,6 +61,8 @@ impl Witness {
             lines: 0,
             calm: false,
             heads: BTreeMap::new(),
+            landed: BTreeMap::new(),
+            forked: false,
             secrets: BTreeMap::new(),
         })))
     }
@@ -86,7 +92,9 @@ impl Witness {
 
     /// A state that a good batch of runs must visit was visited.
     pub fn probe(&self, name: &'static str) {
-        debug_assert!(crate::probes::ALL.contains(&name), "{name} is not among the probes");
+        let all = [crate::probes::ALL, crate::probes::AMONG, crate::probes::SCRIPTED];
+        let known = all.iter().any(|probes| probes.contains(&name));
+        debug_assert!(known, "{name} is not among the probes");
         self.inner().story.probe(name);
     }
 
@@ -132,7 +140,23 @@ impl Witness {
 
     /// A log has been written down so far.
     pub fn set_head(&self, log: &LogId, head: Head) {
-        self.inner().heads.insert(log.clone(), head);
+        let mut inner = self.inner();
+        inner.heads.insert(log.clone(), head);
+        let landed = inner.landed.entry(log.clone()).or_default();
+        let last = landed.last_key_value().map(|(last, _)| *last);
+        let is_new = last.is_none_or(|last| last < head.revision);
+        let before = landed.insert(head.revision, head.digest);
+        inner.forked |= !is_new && before != Some(head.digest);
+    }
+
+    /// Whether a record that leads to this head was written down before, by whoever appended or read it.
+    pub fn has_landed(&self, log: &LogId, head: Head) -> bool {
+        self.inner().landed.get(log).and_then(|landed| landed.get(&head.revision)) == Some(&head.digest)
+    }
+
+    /// Whether some log took another record where it had taken one.
+    pub fn has_forked(&self) -> bool {
+        self.inner().forked
     }
 
     /// Writes down the secret of a version, unless it is the one that was written down before.

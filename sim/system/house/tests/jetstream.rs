@@ -2,7 +2,6 @@
 //! without power and paused in the middle of it all. The same seed gives the same trace.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-mod machines;
 mod story;
 
 use std::time::Duration;
@@ -13,7 +12,8 @@ use chamberlain_sim_nats::Syncing as When;
 use chamberlain_stores::conformance::Writer;
 use chamberlain_stores::jetstream::{JetStream, Options, Syncing};
 use chamberlain_stores::{Appended, LogStore, Pending, StoreError};
-use machines::{Machine, number};
+use house::fleet::nats::{Finds, Machine};
+use house::fleet::number;
 use madsim::runtime::Handle;
 use story::{Trace, simulate, twins};
 use tokio::sim::{self, Link, Machines};
@@ -21,6 +21,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 const MILLIS: Duration = Duration::from_millis(1);
+/// How long a message takes to be stored, at least and at most.
+const STORING: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(3));
 
 fn options(url: String) -> Options {
     Options::new("home".parse().unwrap(), url, Syncing::Promised)
@@ -109,7 +111,7 @@ async fn work(trace: Trace, url: String, tag: u64, shared: String) -> [Vec<Recor
 /// Two nodes at work, and all that happens to them and to the server.
 async fn story(seed: u64, trace: Trace) {
     sim::begin(Machines { partial: 10, segment: 1_400, ..Machines::default() }, Link { loss: 5, ..Link::default() });
-    let machine = Machine::new(seed, When::Always);
+    let machine = Machine::new(seed, When::Always, STORING);
     machine.start();
     let nodes = [1, 2].map(|_| Handle::current().create_node().build());
     let working = [1_u64, 2].map(|tag| {
@@ -121,13 +123,13 @@ async fn story(seed: u64, trace: Trace) {
     machine.cut(number(&nodes[0]), 4_000 * MILLIS).await;
     sleep(3_000 * MILLIS).await;
     trace.note("the server is killed");
-    machine.down(false, 700 * MILLIS).await;
+    machine.down(Finds::Everything, 700 * MILLIS).await;
     sleep(3_000 * MILLIS).await;
     trace.note("the server is paused");
     machine.pause(1_500 * MILLIS).await;
     sleep(2_000 * MILLIS).await;
     trace.note("the power fails");
-    machine.down(true, 2_000 * MILLIS).await;
+    machine.down(Finds::Synced, 2_000 * MILLIS).await;
     let mut written = Vec::new();
     for working in working {
         written.push(working.await.unwrap());
@@ -189,7 +191,7 @@ fn the_same_seed_gives_the_same_trace_in_another_process() {
 fn inboxes_that_the_client_draws_are_the_seeds() {
     let draws = async |trace: Trace| {
         sim::begin(Machines::default(), Link::default());
-        let machine = Machine::new(1, When::Always);
+        let machine = Machine::new(1, When::Always, STORING);
         machine.start();
         let url = machine.url();
         let asking = Handle::current().create_node().build().spawn(async move {
@@ -210,7 +212,7 @@ fn inboxes_that_the_client_draws_are_the_seeds() {
 fn a_lazy_server_forgets_with_the_power_and_an_older_disk_brings_back_an_older_head() {
     let forget = async |seed: u64, trace: Trace| {
         sim::begin(Machines::default(), Link::default());
-        let machine = Machine::new(seed, When::Every(1_000 * MILLIS));
+        let machine = Machine::new(seed, When::Every(1_000 * MILLIS), STORING);
         machine.start();
         let (node, url) = (Handle::current().create_node().build(), machine.url());
         let begun = trace.clone();
@@ -227,7 +229,7 @@ fn a_lazy_server_forgets_with_the_power_and_an_older_disk_brings_back_an_older_h
         let (logs, mut writer, synced) = writing.await.unwrap();
         let backup = machine.disk.copy();
         assert!(machine.disk.unsynced() > 0);
-        machine.down(true, 100 * MILLIS).await;
+        machine.down(Finds::Synced, 100 * MILLIS).await;
         let (head, log) = (writer.head(), writer.log().clone());
         let reading = node.spawn(async move {
             let found = until_it_answers(&trace, || logs.head(&log)).await;
@@ -238,7 +240,7 @@ fn a_lazy_server_forgets_with_the_power_and_an_older_disk_brings_back_an_older_h
         });
         let (logs, trace) = reading.await.unwrap();
         machine.disk.restore(&backup);
-        machine.down(false, 100 * MILLIS).await;
+        machine.down(Finds::Everything, 100 * MILLIS).await;
         let log = Writer::of_room("lazy", 1).log().clone();
         let reading = node.spawn(async move {
             assert_eq!(until_it_answers(&trace, || logs.head(&log)).await, head);

@@ -21,6 +21,12 @@ fn seeds_run_without_objection() {
 }
 
 #[test]
+fn several_nodes_run_without_objection() {
+    let told = simulator(&["run", "--scenario", "several-nodes", "--from", "1", "--seeds", "20"]);
+    assert!(told.contains("20 seeds, 0 failed"), "{told}");
+}
+
+#[test]
 fn scripts_run_without_objection() {
     let listed = simulator(&["scenarios"]);
     let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -36,7 +42,10 @@ fn a_seed_is_the_same_run_in_every_process() {
         let told = simulator(&["diverge", seed]);
         assert!(told.contains("the same in both processes"), "{told}");
     }
-    simulator(&["diverge", "4", "--scenario", "power"]);
+    for (seed, scenario) in [("4", "power"), ("6", "several-nodes"), ("1", "schedule"), ("2", "older-disk")] {
+        let told = simulator(&["diverge", seed, "--scenario", scenario]);
+        assert!(told.contains("the same in both processes"), "{told}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use crate::house::{House, Phase};
-use crate::server::NODE;
+use crate::server::Server;
 use crate::witness::now;
 pub(crate) use line::{Event, Line, NoLine};
 use memory::{Memory, Opening, Room};
@@ -45,6 +45,8 @@ pub(crate) struct Client {
     batch: bool,
     rng: ChaCha20Rng,
     memory: Memory,
+    /// How often it did not get in where it went.
+    turned_away: u32,
     /// The connection there is.
     link: LinkId,
     welcomed: bool,
@@ -83,6 +85,7 @@ impl Client {
             batch: witness.pick(actor, "batch", &[true, true, true, false]),
             rng: ChaCha20Rng::seed_from_u64(seed),
             memory: Memory::default(),
+            turned_away: 0,
             link: LinkId(u32::MAX),
             welcomed: false,
             heard: 0,
@@ -95,10 +98,15 @@ impl Client {
     /// Lives until the run is over.
     pub(crate) async fn run(mut self) {
         while self.house.phase() != Phase::Over {
-            match Line::open(self.house.server.address(), self.codec).await {
-                Ok(line) => self.hold(line).await,
-                Err(NoLine::TimedOut) => self.house.witness.probe("connect timed out"),
-                Err(NoLine::Refused) => {}
+            let server = self.server();
+            match Line::open(server.address(), self.codec).await {
+                Ok(line) => self.hold(line, &server).await,
+                Err(why) => {
+                    self.turned_away += 1;
+                    if why == NoLine::TimedOut {
+                        self.house.witness.probe("connect timed out");
+                    }
+                }
             }
             let wait = match (self.house.phase(), self.stay_away.take()) {
                 (Phase::Working, Some(asked)) if self.chance("obey", 60) => asked,
@@ -111,6 +119,16 @@ impl Client {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Where it goes: each has a server that it prefers, and goes to the next one when it was turned away there.
+    fn server(&self) -> Arc<Server> {
+        let servers = &self.house.servers;
+        let mut at = self.id.0 + self.turned_away;
+        if servers.len() > 1 && self.chance("elsewhere", 20) {
+            at += 1;
+        }
+        servers[at as usize % servers.len()].clone()
     }
 
     fn draw(&self, kind: &'static str, below: u64) -> u64 {
@@ -127,7 +145,7 @@ impl Client {
     }
 
     /// One connection, to its end.
-    async fn hold(&mut self, mut line: Line) {
+    async fn hold(&mut self, mut line: Line, server: &Server) {
         self.link = self.house.link();
         self.welcomed = false;
         self.heard = now();
@@ -139,7 +157,7 @@ impl Client {
             link: self.link,
             client: self.id,
             account: self.account.clone(),
-            node: NODE,
+            node: server.id(),
             codec: self.codec,
             batch: self.batch,
         });
