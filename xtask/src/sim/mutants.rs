@@ -22,6 +22,9 @@ use crate::soak::parse_budget;
 /// Seeds that are tried, by level, unless somebody asks for another number.
 const SEEDS: [(Level, u64); 2] = [(Level::Model, 2_000), (Level::System, 200)];
 
+/// Scenarios that are drawn, as the default one is, and not made for a mutant: as many seeds are tried in them.
+const DRAWN: &[&str] = &["several-nodes"];
+
 /// Which mutants, and how hard to look.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -193,7 +196,8 @@ impl Hunt<'_> {
     /// A scenario that a mutant names is made for it: a tenth of the seeds is enough.
     fn seeds(&self, level: Level, scenario: Option<&str>) -> u64 {
         let usual = SEEDS.iter().find(|(of, _)| *of == level).map_or(0, |(_, seeds)| *seeds);
-        self.args.seeds.unwrap_or(if scenario.is_some() { usual / 10 } else { usual })
+        let is_script = scenario.is_some_and(|name| !DRAWN.contains(&name));
+        self.args.seeds.unwrap_or(if is_script { usual / 10 } else { usual })
     }
 
     /// The tree as it is: nothing may be objected to.
