@@ -38,6 +38,8 @@ pub enum Letter {
         from: Life,
         /// Which of its commands.
         id: u64,
+        /// Up to where it was shown the room: a log that ends before that is not to be appended to.
+        shown: Revision,
         /// The request, encoded: one that cannot be read is still answered.
         request: Vec<u8>,
     },

@@ -147,7 +147,7 @@ fn keys(master: u8, site: &str) -> SiteKeys {
 fn letters_open_where_they_are_sent_to_and_nowhere_else() {
     let ours = keys(1, "home");
     let mut sealer = LetterSealer::new(&ours, life(1));
-    let letter = Letter::Command { from: life(1), id: 7, request: vec![1, 2, 3] };
+    let letter = Letter::Command { from: life(1), id: 7, shown: Revision(3), request: vec![1, 2, 3] };
     let bytes = sealer.seal(Some(life(2)), &letter);
     assert_eq!(open_letter(&ours, life(2), &bytes), Ok(letter.clone()));
     assert_eq!(open_letter(&ours, life(3), &bytes), Err(LetterError::Forged), "it was to another node");

@@ -77,6 +77,8 @@ struct Away {
 struct Asked {
     from: Life,
     id: u64,
+    /// Up to where the other node was shown the room.
+    shown: Revision,
     request: Box<Request>,
 }
 
@@ -161,6 +163,7 @@ impl Colleagues {
         request: Box<Request>,
         reply: Reply,
         readable: bool,
+        shown: Revision,
     ) -> Result<(), (Box<Request>, Reply)> {
         let to = match (self.fleet.lock(), request.room) {
             (fleet, room) if readable => fleet.owner(room),
@@ -184,7 +187,7 @@ impl Colleagues {
             waiting.commands.insert(id, Away { to, until: now.after(self.patience), request, reply });
             id
         };
-        let letter = Letter::Command { from: self.life, id, request: encoded };
+        let letter = Letter::Command { from: self.life, id, shown, request: encoded };
         if self.write(Some(to), &letter, id) {
             return Ok(());
         }
@@ -332,7 +335,7 @@ async fn listen(inner: Arc<Inner>, mut heard: mpsc::Receiver<Heard>) {
 
 /// Brings commands of other nodes before their rooms, in the order in which they came.
 async fn work(inner: Arc<Inner>, mut asked: mpsc::Receiver<Asked>) {
-    while let Some(Asked { from, id, request }) = asked.recv().await {
+    while let Some(Asked { from, id, shown, request }) = asked.recv().await {
         let back = inner.clone();
         let answer = move |verdict: Verdict| {
             // What was refused because it cannot be read here was not looked at.
@@ -347,6 +350,7 @@ async fn work(inner: Arc<Inner>, mut asked: mpsc::Receiver<Asked>) {
         match inner.room(request.room).await {
             // Whoever asks may be able to read what this node cannot.
             Err(_) => answer(Verdict::Declined),
+            Ok(room) if !inner.reads_on(&room, shown).await => answer(Verdict::Declined),
             Ok(room) => room.submit(request, Box::new(move |result| answer(result.into()))),
         }
     }
@@ -355,10 +359,14 @@ async fn work(inner: Arc<Inner>, mut asked: mpsc::Receiver<Asked>) {
 impl Inner {
     /// Puts a command before its room: at the node that sequences it, or here.
     pub(super) async fn place(self: &Arc<Self>, request: Box<Request>, reply: Reply) {
+        let loaded = self.loaded(request.room);
         let (request, reply) = match &self.colleagues {
+            // Others may not know yet that it has stopped.
+            Some(_) if loaded.as_ref().is_some_and(|room| room.is_quarantined()) => (request, reply),
             Some(colleagues) => {
-                let readable = self.loaded(request.room).is_none_or(|room| !room.is_newer());
-                match colleagues.forward(self.clock.now(), request, reply, readable) {
+                let readable = loaded.as_ref().is_none_or(|room| !room.is_newer());
+                let shown = loaded.map_or(Revision::ZERO, |room| room.hub.lock().state().head().revision);
+                match colleagues.forward(self.clock.now(), request, reply, readable, shown) {
                     Ok(()) => return,
                     Err(back) => back,
                 }
@@ -370,13 +378,27 @@ impl Inner {
             Ok(room) => match &self.colleagues {
                 // Found out just now.
                 Some(colleagues) if room.is_newer() => {
-                    if let Err((_, reply)) = colleagues.forward(self.clock.now(), request, reply, false) {
+                    let shown = room.hub.lock().state().head().revision;
+                    if let Err((_, reply)) = colleagues.forward(self.clock.now(), request, reply, false, shown) {
                         reply(Err(Reason::NewerLog.into()));
                     }
                 }
                 _ => room.submit(request, reply),
             },
         }
+    }
+
+    /// Whether the room can be read up to where another node was shown it. If not, its log has lost something, and this node would
+    /// append where something was.
+    async fn reads_on(self: &Arc<Self>, room: &Arc<room::Room>, shown: Revision) -> bool {
+        if self.show_to(room, shown).await.is_err() {
+            return false;
+        }
+        let reached = room.hub.lock().state().head().revision >= shown;
+        if !reached {
+            self.suspect(room.clone(), shown);
+        }
+        reached
     }
 
     async fn submit_here(self: &Arc<Self>, request: Box<Request>, reply: Reply) {
@@ -429,7 +451,7 @@ impl Inner {
                     None => self.following.hear_of_loss(room, revision),
                 }
             }
-            Letter::Command { from, id, request } => {
+            Letter::Command { from, id, shown, request } => {
                 let declined = || {
                     colleagues.write(Some(from), &declined(id), u64::MAX);
                 };
@@ -438,7 +460,7 @@ impl Inner {
                 }
                 let Ok(request) = codec::decode::<Request>(&request) else { return declined() };
                 let desk = request.room.as_str().bytes().map(usize::from).sum::<usize>() % DESKS;
-                if colleagues.desks[desk].try_send(Asked { from, id, request: Box::new(request) }).is_err() {
+                if colleagues.desks[desk].try_send(Asked { from, id, shown, request: Box::new(request) }).is_err() {
                     declined();
                 }
             }

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use chamberlain_core::id::{LogId, Revision, RoomId};
+use chamberlain_core::codec;
+use chamberlain_core::fleet::{Letter, LetterSealer, Verdict, open_letter};
+use chamberlain_core::id::{AccountId, LogId, RequestId, Revision, RoomId};
 use chamberlain_core::log::{Body, Head, Record};
-use chamberlain_core::room::{Command, Event, History, Reason};
+use chamberlain_core::room::{Command, Event, History, Profile, Reason, Request};
 use chamberlain_core::wire::{AccountChange, ResetWhy};
-use chamberlain_net::bus::LocalBus;
+use chamberlain_net::bus::{Heard, LocalBus};
 use chamberlain_net::node::Node;
 use chamberlain_stores::Stores;
 use chamberlain_stores::memory::MemoryStores;
 use tokio::time::{sleep, timeout};
 
-use super::harness::{Person, begin, knows, life, metric, nodes};
+use super::harness::{Person, begin, keys, knows, life, metric, nodes};
 
 /// Longer than a log is doubted.
 pub(crate) const MENDED: Duration = Duration::from_secs(30);
@@ -189,4 +191,48 @@ async fn a_log_that_went_another_way_is_left_alone() {
     assert_eq!(story.ann.ask(remove(story.room, "bob")).await, Err(Reason::Quarantined));
     assert_eq!(records(&story.stores, &log).await, forked, "nothing is written");
     assert_eq!(metric(&nodes[0], "chamberlain_logs_mended_total"), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_was_shown_less_does_not_append_where_something_was() {
+    let (stores, bus) = (MemoryStores::new().stores(), LocalBus::new());
+    let node = begin(1, &stores, bus.connect(life(1)));
+    let mut ann = Person::come(&node, "ann").await;
+    let room = ann.channel(&[]).await;
+    ann.open(room).await;
+    ann.say(room, "this is all there is").await;
+    let mut other = bus.connect(life(9));
+    let mut sealer = LetterSealer::new(&keys(), life(9));
+    let ann = "ann".parse::<AccountId>().unwrap();
+    let profile = Profile { name: "Ann".into(), bot: false, disabled: false, admin: false };
+    let head = async || stores.logs.head(&LogId::Room(room)).await.unwrap().revision;
+
+    for (id, more, declined) in [(1, 0, false), (2, 1, true)] {
+        let before = head().await;
+        let command = Command::Rename { room, name: "another".into() };
+        let request = Request {
+            room,
+            account: ann.clone(),
+            id: RequestId::from_random([id as u8; 16]),
+            fingerprint: keys().fingerprint(&codec::encode(&command)),
+            command,
+            from_channels: Vec::new(),
+            foreign_channel: false,
+            people: [(ann.clone(), profile.clone())].into(),
+        };
+        let shown = Revision(before.0 + more);
+        let letter = Letter::Command { from: life(9), id, shown, request: codec::encode(&request) };
+        other.bus.send(life(1), sealer.seal(Some(life(1)), &letter).into(), id).await.unwrap();
+        let answer = async {
+            loop {
+                let Some(Heard::Letter(bytes)) = other.heard.recv().await else { continue };
+                if let Ok(Letter::Answer { verdict, .. }) = open_letter(&keys(), life(9), &bytes) {
+                    return verdict;
+                }
+            }
+        };
+        let verdict = timeout(Duration::from_secs(5), answer).await.unwrap();
+        assert_eq!(verdict == Verdict::Declined, declined, "{verdict:?}");
+        assert_eq!(head().await > before, !declined);
+    }
 }
