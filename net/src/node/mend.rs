@@ -28,9 +28,11 @@ const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 /// Who has the room open is told after this: nodes that hold what is missing have given it back by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Memory of stored records for a room that is at this head.
-pub(super) fn suffix(head: Head, limits: &Limits) -> Suffix {
-    Suffix::new(head, limits.tail_records as usize, limits.tail_bytes as usize / SUFFIX_PART)
+/// Memory of stored records for a room that is at this head. A node that is alone keeps its logs itself, and nothing tells it that
+/// they were exchanged while it runs: it remembers next to nothing.
+pub(super) fn suffix(head: Head, limits: &Limits, alone: bool) -> Suffix {
+    let most = if alone { 1 } else { limits.tail_records as usize };
+    Suffix::new(head, most, limits.tail_bytes as usize / SUFFIX_PART)
 }
 
 /// How a log that lost something stands to what is known of it here.

@@ -127,7 +127,7 @@ impl Inner {
             backlog: Arc::new(AtomicUsize::new(0)),
             secrets: Lock::new(BTreeMap::new()),
             appending: AtomicU64::new(0),
-            suffix: Lock::new(mend::suffix(head, &settings.limits)),
+            suffix: Lock::new(mend::suffix(head, &settings.limits, self.colleagues.is_none())),
             quarantined: AtomicBool::new(false),
             once_at: AtomicU64::new(0),
             look: Notify::new(),

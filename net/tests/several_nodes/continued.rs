@@ -1,5 +1,7 @@
 //! Rooms that go on after a loss because an operator says so (RACES.md, N-14, K-19, K-22).
 
+use std::sync::Arc;
+
 use chamberlain_core::id::{KeyVersion, LogId, Revision, RoomId};
 use chamberlain_core::log::Record;
 use chamberlain_core::room::{Command, Event, Fold, Outcome, Reason, Refused};
@@ -8,7 +10,7 @@ use chamberlain_net::auth::Identity;
 use chamberlain_net::bus::LocalBus;
 use chamberlain_net::node::{Loss, Node};
 use chamberlain_stores::memory::{MemoryStores, OlderLogs};
-use chamberlain_stores::{Snapshot, Stores};
+use chamberlain_stores::{Pending, Snapshot, SnapshotStore, StoreError, Stores};
 use tokio::runtime::Runtime;
 
 use super::forgetting::{add, effects_are_done, eventually, remove, rooms_in_log};
@@ -149,6 +151,46 @@ fn a_room_that_lost_its_end_goes_on_beyond_all_that_was_seen_when_an_operator_sa
         ann.next = 2_000;
         ann.open(room).await;
         ann.say(room, "still here").await;
+    });
+}
+
+/// Snapshots that cannot be kept.
+struct Stiff(Arc<dyn SnapshotStore>);
+
+impl SnapshotStore for Stiff {
+    fn put<'a>(&'a self, _: &'a LogId, _: Snapshot) -> Pending<'a, ()> {
+        Box::pin(async { Err(StoreError::Unavailable("as it happens".into())) })
+    }
+
+    fn latest<'a>(&'a self, log: &'a LogId) -> Pending<'a, Option<Snapshot>> {
+        self.0.latest(log)
+    }
+}
+
+#[test]
+fn a_snapshot_of_what_was_lost_stands_in_nobodys_way() {
+    let memory = MemoryStores::new();
+    let (room, last, older) = in_one_life(story(&memory));
+    in_one_life(keep_snapshot(&memory.stores(), room));
+    memory.put_back_one(&LogId::Room(room), &older);
+    let stores = memory.stores();
+    in_one_life(async {
+        let stiff = Stores { snapshots: Arc::new(Stiff(stores.snapshots.clone())), ..stores.clone() };
+        let nodes = nodes(1, &stiff, &LocalBus::new()).await;
+        let told = ask(&nodes[0], room, None).await.unwrap();
+        assert!(ask(&nodes[0], room, Some(&told.head)).await.unwrap().continued.unwrap() > last);
+    });
+    let shadow = in_one_life(stores.snapshots.latest(&LogId::Room(room))).unwrap().unwrap();
+    assert_eq!(shadow.revision, last, "it is of the lost branch, and still the latest");
+    in_one_life(async {
+        let nodes = nodes(1, &stores, &LocalBus::new()).await;
+        let mut ann = again(&nodes[0], "ann").await;
+        ann.open(room).await;
+        let next = ann.say(room, "not as it was there").await;
+        ann.reach(room, next).await;
+        assert!(next > last);
+        let told = ask(&nodes[0], room, None).await.unwrap();
+        assert!(!told.lossy, "{told:?}");
     });
 }
 
