@@ -94,12 +94,11 @@ async fn logs_that_came_back_older_are_given_back_what_nodes_hold_and_are_stoppe
     copy(&site.nats.data(), older.path());
     tokio::task::block_in_place(|| site.nats.start_again());
     // What follows is acknowledged and seen, and then forgotten.
-    let removal = loop {
-        match ada.command(Command::Remove { room: busy, accounts: vec![account("cay")] }).await {
-            Ok(_) => break ada.rooms[&busy].last,
-            Err(refusal) => assert_eq!(refusal.reason.code(), Code::Unavailable),
-        }
-    };
+    let (id, removal) = (crate::harness::request_id(), Command::Remove { room: busy, accounts: vec![account("cay")] });
+    while let Err(refusal) = ada.command_as(id, removal.clone()).await {
+        assert_eq!(refusal.reason.code(), Code::Unavailable, "{}", refusal.message);
+    }
+    let removal = ada.rooms[&busy].last;
     let lost = ada.say(busy, "this is forgotten").await;
     assert!(lost > removal && removal > kept);
     bob.reach(busy, lost).await;
