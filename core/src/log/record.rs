@@ -150,9 +150,14 @@ pub enum MalformedRecord {
 }
 
 impl MalformedRecord {
-    /// Whether the record may well be one, of a version newer than this program.
+    /// Whether the record may well be one, of a program newer than this one: with a kind of event that is not known here, or of
+    /// the next version of the form. What says that it is of a later one is taken for damage.
     pub fn is_newer(&self) -> bool {
-        matches!(self, Self::NewerVersion(_) | Self::Head(DecodeError::UnknownKind(_)))
+        match self {
+            Self::NewerVersion(version) => *version == VERSION + 1,
+            Self::Head(DecodeError::UnknownKind(_)) => true,
+            _ => false,
+        }
     }
 }
 
