@@ -16,7 +16,7 @@ const WAITING_MAX = 1_024;
 /** How often a request is tried again although the server refused it for the time being. */
 const PATIENCE = 8;
 /** Refusals that pass: the same request may succeed later. */
-const PASSING = new Set(['rate_limited', 'busy', 'deadline', 'store_unavailable', 'draining', 'overtaken']);
+const PASSING = new Set(['rate_limited', 'busy', 'deadline', 'store_unavailable', 'draining', 'overtaken', 'newer_log']);
 
 /** The server said no. */
 export class Refused extends Error {
