@@ -6,6 +6,7 @@ pub const AMONG: &[&str] = &[
     "a node was cut off",
     "a node was far away",
     "drained one after the other",
+    "killed between the disk and the answer",
     "nats-server lost power",
     "nats-server stood still",
     "nats-server was killed",

@@ -13,6 +13,11 @@ use super::Fleet;
 use super::nats::Finds;
 use crate::house::House;
 use crate::server::Server;
+use crate::witness::now;
+
+/// Microseconds that are waited for a certain moment, at most, and how often it is looked whether it is there.
+const LONGEST_MOMENT: u64 = 1_000_000;
+const LOOK: Duration = Duration::from_micros(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -63,7 +68,7 @@ pub(crate) async fn run(house: Arc<House>, fleet: Arc<Fleet>, nth: u32) {
     .collect();
     let imp = Imp { house, fleet, actor: Actor::nth("fleet faults", nth) };
     while !kinds.is_empty() {
-        sleep(Duration::from_millis(300 + imp.draw("wait", 5_000))).await;
+        sleep(Duration::from_millis(100 + imp.draw("wait", imp.fleet.plan.calm_ms))).await;
         if imp.house.witness.is_calm() {
             return;
         }
@@ -107,6 +112,20 @@ impl Imp {
         self.house.witness.probe(probe);
     }
 
+    /// Where the tape asks for it, waits until a message is on nats-server's disk and nobody has been told yet.
+    async fn moment(&self) {
+        if !self.house.witness.chance(self.actor, "moment", 50) {
+            return;
+        }
+        let (before, late) = (self.fleet.nats.stored(), now() + LONGEST_MOMENT);
+        while self.fleet.nats.stored() <= before && now() < late {
+            sleep(LOOK).await;
+        }
+        if self.fleet.nats.stored() > before {
+            self.house.witness.probe("killed between the disk and the answer");
+        }
+    }
+
     async fn happen(&self, fault: Fault) {
         match fault {
             Fault::KillNats | Fault::PowerNats | Fault::PauseNats => self.nats(fault).await,
@@ -134,10 +153,12 @@ impl Imp {
                 nats.pause(span).await;
             }
             Fault::PowerNats => {
+                self.moment().await;
                 self.say("nats-server lost power", format!("nats-server is without power for {span:?}"));
                 nats.down(Finds::Synced, span).await;
             }
             _ => {
+                self.moment().await;
                 self.say("nats-server was killed", format!("nats-server is killed, for {span:?}"));
                 nats.down(Finds::Everything, span).await;
             }
@@ -171,6 +192,7 @@ impl Imp {
         let name = server.nth();
         match fault {
             Fault::KillNode => {
+                self.moment().await;
                 self.say("killed", format!("node {name} is killed"));
                 server.kill();
                 self.back(server).await;

@@ -65,6 +65,12 @@ impl Machine {
         }));
     }
 
+    /// How many messages the process that runs has stored.
+    pub fn stored(&self) -> u64 {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().map_or(0, |server| server.statistics().stored)
+    }
+
     /// Ends the process, or takes the machine's power, for a while; what the next one finds on the disk.
     pub async fn down(&self, finds: Finds, span: Duration) {
         match &finds {

@@ -59,6 +59,8 @@ pub struct FleetPlan {
     pub subjects: bool,
     /// Faults that may go on at the same time.
     pub at_once: u32,
+    /// Milliseconds between one fault and the next, at most.
+    pub calm_ms: u64,
     /// Which there are.
     pub armed: FleetArmed,
 }
@@ -74,6 +76,7 @@ impl Default for FleetPlan {
             connections: 2,
             subjects: false,
             at_once: 0,
+            calm_ms: 0,
             armed: FleetArmed::default(),
         }
     }
@@ -101,6 +104,7 @@ impl FleetPlan {
             connections: *tape.pick(PLAN, "connections", &[2, 1, 4]),
             subjects: false,
             at_once: *tape.pick(PLAN, "at_once", &[1, 2, 3]),
+            calm_ms: *tape.pick(PLAN, "calm_ms", &[5_000, 1_500, 500]),
             armed,
         }
     }
@@ -144,7 +148,8 @@ impl FleetArmed {
 /// In words.
 impl fmt::Display for FleetPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, backbone, storing, sync_takes, connections, subjects: _, at_once, mut armed } = *self;
+        let Self { nodes, backbone, storing, sync_takes, connections, subjects: _, at_once, calm_ms, mut armed } =
+            *self;
         let armed: Vec<&str> = armed.flags().into_iter().filter(|(_, on)| **on).map(|(name, _)| name).collect();
         let armed = if armed.is_empty() { "none".to_owned() } else { armed.join(" ") };
         writeln!(
@@ -152,6 +157,6 @@ impl fmt::Display for FleetPlan {
             "{nodes} nodes, which have {connections} connections each to a Valkey that syncs in {sync_takes:?},"
         )?;
         writeln!(f, "and a nats-server that stores in {:?} to {:?}, over {backbone:?}", storing.0, storing.1)?;
-        write!(f, "faults of theirs, {at_once} at once: {armed}")
+        write!(f, "faults of theirs, {at_once} at once, {calm_ms} ms from one to the next: {armed}")
     }
 }
