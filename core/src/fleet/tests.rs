@@ -8,6 +8,7 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::Revision;
 use crate::id::SiteId;
 use crate::room::{Outcome, Reason, Refused};
 use crate::site::{MasterKey, SiteKeys};
