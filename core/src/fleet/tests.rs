@@ -111,6 +111,23 @@ fn who_drains_owns_nothing_while_somebody_else_serves() {
 }
 
 #[test]
+fn a_room_that_this_node_cannot_read_falls_to_one_that_knows_more_whoever_owns_it() {
+    let (mut fleet, mut out) = (fleet(1, &[1, 2]), Vec::new());
+    let known = fleet.me().kinds;
+    assert!((0..100).all(|number| fleet.reader(room(number)).is_none()), "nobody knows more");
+    assert_eq!(fleet.older_than(known).count(), 0);
+    assert_eq!(fleet.older_than(known + 1).count(), 2, "this node is one of them");
+    for newer in [3, 4] {
+        fleet.step(Instant(0), Input::Heard(Announcement { kinds: known + 1, ..said(newer) }), &mut out);
+    }
+    let readers: BTreeSet<Option<Life>> = (0..100).map(|number| fleet.reader(room(number))).collect();
+    assert_eq!(readers, [Some(life(3)), Some(life(4))].into());
+    let drains = Announcement { kinds: known + 1, serves: false, ..said(3) };
+    fleet.step(Instant(0), Input::Heard(drains), &mut out);
+    assert!((0..100).all(|number| fleet.reader(room(number)) == Some(life(4))));
+}
+
+#[test]
 fn a_namesake_is_told_of_and_kinds_are_those_that_all_know() {
     let (mut fleet, mut out) = (fleet(1, &[1, 2]), Vec::new());
     let known = fleet.me().kinds;

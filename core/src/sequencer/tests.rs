@@ -254,6 +254,22 @@ fn a_log_that_ends_alike_and_is_another_is_quarantined() {
 }
 
 #[test]
+fn nothing_is_decided_without_what_a_newer_version_wrote() {
+    let mut bench = Bench::channel(Limits::default());
+    bench.say("bob");
+    let Some(Effect::ReadBack { .. }) = bench.asked() else { panic!("a read") };
+    bench.step(Input::ReadBack(Ok(Some(bench.records[0].clone()))));
+    let Some(Effect::Load) = bench.asked() else { panic!("a load") };
+    assert!(!bench.sequencer.is_quarantined());
+    bench.step(Input::Loaded(Err(Failure::Newer)));
+    assert!(bench.sequencer.is_quarantined());
+    assert_eq!(bench.answers(), [Err(Reason::Quarantined)]);
+    bench.say("ada");
+    assert_eq!(bench.answers(), [Err(Reason::Quarantined)]);
+    assert!(bench.asked().is_none(), "nothing is appended");
+}
+
+#[test]
 fn a_destroyed_version_is_believed_after_loading_again() {
     let mut bench = Bench::channel(Limits::default());
     let room = bench.log.state.room();
