@@ -263,17 +263,8 @@ impl Server {
 
 /// The directory entry as which commands of this machine act.
 fn administrator(config: &Config, local: &LocalAdmin) -> Account {
-    Account {
-        account: local.account().clone(),
-        site: config.site.clone(),
-        name: format!("Administrator of {}", config.site),
-        local_name: None,
-        bot: false,
-        disabled: false,
-        section: None,
-        department: None,
-        admin: true,
-    }
+    let name = format!("Administrator of {}", config.site);
+    Account { admin: true, ..Account::new(local.account().clone(), config.site.clone(), name) }
 }
 
 pub(crate) fn host_policy(config: &Config) -> Result<HostPolicy, InvalidHost> {

@@ -152,17 +152,8 @@ pub(crate) async fn register(node: &Node, members: usize) -> Result<()> {
 }
 
 fn entry(account: AccountId) -> Account {
-    Account {
-        site: names::site(),
-        name: account.as_str().to_owned(),
-        account,
-        local_name: None,
-        bot: false,
-        disabled: false,
-        section: None,
-        department: None,
-        admin: false,
-    }
+    let name = account.as_str().to_owned();
+    Account::new(account, names::site(), name)
 }
 
 /// A channel of the owner's.

@@ -64,6 +64,14 @@ pub struct Account {
     pub admin: bool,
 }
 
+impl Account {
+    /// Somebody of a site: a person, not shut out, without anything else.
+    pub fn new(account: AccountId, site: SiteId, name: String) -> Self {
+        let (bot, disabled, admin) = (false, false, false);
+        Self { account, site, name, local_name: None, bot, disabled, section: None, department: None, admin }
+    }
+}
+
 /// What happens to the directory. New kinds are added at the end, and none ever changes: they are what is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

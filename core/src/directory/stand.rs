@@ -77,21 +77,10 @@ impl FromStr for Stand {
         };
         let mut number = || word()?.parse::<u64>().map_err(|_| MalformedStand);
         let (revision, time) = (Revision(number()?), Timestamp(number()?));
-        let digest = digest_of(word()?).ok_or(MalformedStand)?;
+        let digest = Digest::from_hex(word()?).ok_or(MalformedStand)?;
         match words.next() {
             None => Ok(Self { head: Head { revision, digest }, time, whole }),
             Some(_) => Err(MalformedStand),
         }
     }
-}
-
-fn digest_of(hex: &str) -> Option<Digest> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(Digest(bytes))
 }

@@ -15,17 +15,7 @@ use crate::log::Digest;
 const ROOMY: usize = 1024 * 1024;
 
 fn account(name: &str) -> Account {
-    Account {
-        account: name.parse().expect("valid"),
-        site: "home".parse().expect("valid"),
-        name: name.into(),
-        local_name: None,
-        bot: false,
-        disabled: false,
-        section: None,
-        department: None,
-        admin: false,
-    }
+    Account::new(name.parse().expect("valid"), "home".parse().expect("valid"), name.into())
 }
 
 fn map(accounts: &[Account]) -> BTreeMap<AccountId, Account> {

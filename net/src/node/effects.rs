@@ -209,7 +209,7 @@ impl Inner {
     /// Tells the logs of these accounts whether they were in the room at a revision, where they say otherwise.
     async fn set_right(
         self: &Arc<Self>,
-        room: &Arc<super::Room>,
+        room: &Arc<Room>,
         accounts: Vec<AccountId>,
         at: Revision,
     ) -> Result<(), Failure> {

@@ -65,9 +65,7 @@ impl Room {
         }
         Ok(offer)
     }
-}
 
-impl Room {
     /// Why it takes no commands here, if it takes none.
     pub(super) fn problem(&self) -> Option<Reason> {
         if self.is_newer() {

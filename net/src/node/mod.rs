@@ -238,17 +238,8 @@ impl Node {
         let mut entry = match known {
             Some(entry) => entry,
             None if provision => {
-                let entry = Account {
-                    account: who.account.clone(),
-                    site: self.0.settings.keys.site().clone(),
-                    name: who.name.clone().unwrap_or_else(|| who.account.as_str().to_owned()),
-                    local_name: None,
-                    bot: false,
-                    disabled: false,
-                    section: None,
-                    department: None,
-                    admin: false,
-                };
+                let name = who.name.clone().unwrap_or_else(|| who.account.as_str().to_owned());
+                let entry = Account::new(who.account.clone(), self.0.settings.keys.site().clone(), name);
                 self.put_accounts(std::slice::from_ref(&entry)).await?;
                 entry
             }

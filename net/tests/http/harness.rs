@@ -190,17 +190,8 @@ impl Reply {
 
 /// A directory entry.
 pub(crate) fn account(name: &str) -> Account {
-    Account {
-        account: name.parse().unwrap(),
-        site: SITE.parse().unwrap(),
-        name: name.to_uppercase(),
-        local_name: None,
-        bot: name == "rob",
-        disabled: false,
-        section: None,
-        department: None,
-        admin: false,
-    }
+    let account = Account::new(name.parse().unwrap(), SITE.parse().unwrap(), name.to_uppercase());
+    Account { bot: name == "rob", ..account }
 }
 
 fn assets(path: &str) -> Option<Asset> {

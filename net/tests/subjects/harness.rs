@@ -134,17 +134,8 @@ pub(crate) async fn connect(url: &str, user: &str, inbox: &str) -> Client {
 }
 
 fn account(name: &str) -> Account {
-    Account {
-        account: name.parse().unwrap(),
-        site: SITE.parse().unwrap(),
-        name: name.to_uppercase(),
-        local_name: None,
-        bot: false,
-        disabled: name == "off",
-        section: None,
-        department: None,
-        admin: false,
-    }
+    let account = Account::new(name.parse().unwrap(), SITE.parse().unwrap(), name.to_uppercase());
+    Account { disabled: name == "off", ..account }
 }
 
 /// A request id that was not used before.

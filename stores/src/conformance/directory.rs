@@ -15,17 +15,7 @@ super::list![
 ];
 
 fn account(name: &str, site: &str) -> Account {
-    Account {
-        account: id(name),
-        site: site.parse().expect("sites in cases are valid"),
-        name: format!("{name} of {site}"),
-        local_name: None,
-        bot: false,
-        disabled: false,
-        section: None,
-        department: None,
-        admin: false,
-    }
+    Account::new(id(name), site.parse().expect("sites in cases are valid"), format!("{name} of {site}"))
 }
 
 async fn get(stores: &Stores, names: &[&str]) -> BTreeMap<AccountId, Account> {

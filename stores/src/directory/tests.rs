@@ -118,17 +118,7 @@ impl Site {
 }
 
 fn account(name: &str) -> Account {
-    Account {
-        account: name.parse().expect("valid"),
-        site: "home".parse().expect("valid"),
-        name: name.to_owned(),
-        local_name: None,
-        bot: false,
-        disabled: false,
-        section: None,
-        department: None,
-        admin: false,
-    }
+    Account::new(name.parse().expect("valid"), "home".parse().expect("valid"), name.to_owned())
 }
 
 fn disabled(name: &str) -> Account {

@@ -72,19 +72,8 @@ impl FromStr for Stamp {
         if first == Revision::ZERO || first > revision {
             return Err(());
         }
-        Ok(Self { kind, first, head: Head { revision, digest: digest_of(digest).ok_or(())? } })
+        Ok(Self { kind, first, head: Head { revision, digest: Digest::from_hex(digest).ok_or(())? } })
     }
-}
-
-fn digest_of(hex: &str) -> Option<Digest> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(Digest(bytes))
 }
 
 #[cfg(test)]

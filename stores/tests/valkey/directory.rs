@@ -17,17 +17,9 @@ const ROWS: &str = "chamberlain:{home/directory}:accounts";
 const IDS: &str = "chamberlain:{home/directory}:ids";
 
 fn account(name: &str, disabled: bool) -> Account {
-    Account {
-        account: name.parse().expect("valid"),
-        site: "home".parse().expect("valid"),
-        name: format!("{name} of the house"),
-        local_name: None,
-        bot: false,
-        disabled,
-        section: None,
-        department: None,
-        admin: false,
-    }
+    let name_for_people = format!("{name} of the house");
+    let account = Account::new(name.parse().expect("valid"), "home".parse().expect("valid"), name_for_people);
+    Account { disabled, ..account }
 }
 
 /// A directory as a process that has just begun has it.

@@ -369,17 +369,8 @@ async fn all_records(stores: &Stores, log: &LogId) -> Result<Vec<chamberlain_cor
 }
 
 fn entry(name: &str, bot: bool, admin: bool) -> Account {
-    Account {
-        account: name.parse().expect("a name"),
-        site: "here".parse().expect("a site"),
-        name: name.to_owned(),
-        local_name: None,
-        bot,
-        disabled: false,
-        section: None,
-        department: None,
-        admin,
-    }
+    let entry = Account::new(name.parse().expect("a name"), "here".parse().expect("a site"), name.to_owned());
+    Account { bot, admin, ..entry }
 }
 
 /// What every simulated server runs as.
